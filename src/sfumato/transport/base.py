@@ -1,0 +1,168 @@
+"""The one seam between a protocol and the network: :meth:`Channel.exchange`."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from time import perf_counter
+from types import TracebackType
+from typing import NamedTuple, Self, TypeVar, final
+
+from sfumato.errors import SfumatoError, SpecMismatch, Unsupported, WireError, WorkerError
+from sfumato.wire.messages import Message, Refusal
+
+Reply = TypeVar("Reply", bound=Message)
+
+
+class Delivered(NamedTuple):
+    """One cloud's reply, with the bytes that request and reply took on the stream."""
+
+    reply: Message
+    sent_bytes: int
+    received_bytes: int
+    answered_seconds: float
+    """From the start of the round until this reply was all there."""
+
+
+@dataclass(kw_only=True)
+class Tally:
+    """Bytes spent on one topic at one cloud."""
+
+    requests: int = 0
+    sent_bytes: int = 0
+    received_bytes: int = 0
+    max_sent_bytes: int = 0
+    max_received_bytes: int = 0
+    min_sent_bytes: int = 0
+    min_received_bytes: int = 0
+
+    def add(self, sent: int, received: int) -> None:
+        """Counts one request and its reply."""
+        first = self.requests == 0
+        self.requests += 1
+        self.sent_bytes += sent
+        self.received_bytes += received
+        self.max_sent_bytes = max(sent, self.max_sent_bytes)
+        self.max_received_bytes = max(received, self.max_received_bytes)
+        self.min_sent_bytes = sent if first else min(sent, self.min_sent_bytes)
+        self.min_received_bytes = received if first else min(received, self.min_received_bytes)
+
+
+@dataclass(kw_only=True)
+class Traffic:
+    """What one channel carried; sent is client to clouds. Only channels write it."""
+
+    clouds: tuple[str, ...]
+    rounds: int = 0
+    waiting_seconds: float = 0.0
+    """Time between handing a round to the transport and having every reply decoded."""
+    codec_seconds: float = 0.0
+    """The part of waiting that the client spent turning messages into bytes and back."""
+    by_topic: list[dict[str, Tally]] = field(default_factory=list)
+    """Per cloud: topic to tally."""
+
+    def __post_init__(self) -> None:
+        self.by_topic = [{} for _ in self.clouds]
+
+    def tally(self, cloud: int) -> Tally:
+        """All topics of one cloud together (totals only; no extremes)."""
+        total = Tally()
+        for tally in self.by_topic[cloud].values():
+            total.requests += tally.requests
+            total.sent_bytes += tally.sent_bytes
+            total.received_bytes += tally.received_bytes
+        return total
+
+    @property
+    def sent_bytes(self) -> int:
+        """Client to clouds, all clouds together."""
+        return sum(self.tally(i).sent_bytes for i in range(len(self.clouds)))
+
+    @property
+    def received_bytes(self) -> int:
+        """Clouds to client, all clouds together."""
+        return sum(self.tally(i).received_bytes for i in range(len(self.clouds)))
+
+
+class Channel(ABC):
+    """A session with every cloud of one run, in lock step.
+
+    Closing it ends the sessions. A channel that raised is dead: no fall-back, no retry with fewer clouds.
+    """
+
+    def __init__(self, clouds: Sequence[str]):
+        self.traffic = Traffic(clouds=tuple(clouds))
+
+    @property
+    def num_clouds(self) -> int:
+        """How many clouds take part."""
+        return len(self.traffic.clouds)
+
+    @final
+    def exchange(self, requests: Sequence[Message], reply: type[Reply]) -> list[Reply]:
+        """Sends one message to each cloud, in parallel, and waits for every reply: one round.
+
+        Args:
+            requests: one per cloud, in the order of the clouds.
+            reply: the kind that each cloud must answer with.
+
+        The first failure closes the channel: the sessions at the other clouds end with it.
+
+        Raises:
+            TransportError: a cloud died, hung or refused us, or the channel is closed.
+            WireError: a reply was damaged or of another kind.
+            WorkerError, SpecMismatch: a cloud said no.
+        """
+        if len(requests) != self.num_clouds:
+            raise AssertionError(f"{len(requests)} messages for {self.num_clouds} clouds")
+        try:
+            return self._round(requests, reply)
+        except BaseException:
+            self.close()
+            raise
+
+    def _round(self, requests: Sequence[Message], reply: type[Reply]) -> list[Reply]:
+        started = perf_counter()
+        delivered = self._deliver(requests, (reply, Refusal))
+        self.traffic.waiting_seconds += perf_counter() - started
+        self.traffic.rounds += 1
+        for i, (request, d) in enumerate(zip(requests, delivered, strict=True)):
+            tally = self.traffic.by_topic[i].setdefault(request.topic, Tally())
+            tally.add(d.sent_bytes, d.received_bytes)
+        return [self._accept(i, d.reply, reply) for i, d in enumerate(delivered)]
+
+    def _accept(self, cloud: int, message: Message, kind: type[Reply]) -> Reply:
+        if isinstance(message, kind):
+            return message
+        if isinstance(message, Refusal):
+            raise as_error(message, self.traffic.clouds[cloud])
+        raise WireError(
+            f"{self.traffic.clouds[cloud]} answered {type(message).__name__} where {kind.__name__} was due"
+        )
+
+    @abstractmethod
+    def _deliver(self, requests: Sequence[Message], kinds: tuple[type[Message], ...]) -> list[Delivered]:
+        """Carries one round; ``kinds`` are the replies that may come."""
+
+    def close(self) -> None:
+        """Ends the sessions; safe to call twice."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+_REFUSALS: dict[str, type[SfumatoError]] = {
+    "SpecMismatch": SpecMismatch,
+    "Unsupported": Unsupported,
+    "WireError": WireError,
+}
+
+
+def as_error(refusal: Refusal, cloud: str) -> SfumatoError:
+    """The exception that a cloud's refusal stands for; the sentence is cut to what a terminal can show."""
+    sentence = "".join(c for c in refusal.sentence if c.isprintable())[:500]
+    return _REFUSALS.get(refusal.error, WorkerError)(f"{cloud}: {sentence}")

@@ -1,0 +1,1 @@
+"""What travels between client and clouds: messages, their bytes, and the record of them."""
