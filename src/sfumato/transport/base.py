@@ -135,9 +135,7 @@ class Channel(ABC):
             return message
         if isinstance(message, Refusal):
             raise as_error(message, self.traffic.clouds[cloud])
-        raise WireError(
-            f"{self.traffic.clouds[cloud]} answered {type(message).__name__} where {kind.__name__} was due"
-        )
+        raise WireError(f"{self.traffic.clouds[cloud]} answered {type(message).__name__} where {kind.__name__} was due")
 
     @abstractmethod
     def _deliver(self, requests: Sequence[Message], kinds: tuple[type[Message], ...]) -> list[Delivered]:

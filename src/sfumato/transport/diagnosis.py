@@ -43,29 +43,19 @@ def explain(address: CloudAddress, code: grpc.StatusCode, details: str, *, opene
     """
     match code:
         case grpc.StatusCode.UNAUTHENTICATED:
-            return AccessRefused(
-                f"{address} refused our access token: use the keys that were made with its own"
-            )
+            return AccessRefused(f"{address} refused our access token: use the keys that were made with its own")
         case grpc.StatusCode.PERMISSION_DENIED:
             return AccessRefused(f"{address} refused our certificate, which is not the client's")
         case grpc.StatusCode.RESOURCE_EXHAUSTED if not opened:
-            return AccessRefused(
-                f"{address} has no free session: wait, or let its operator raise --max-sessions"
-            )
+            return AccessRefused(f"{address} has no free session: wait, or let its operator raise --max-sessions")
         case grpc.StatusCode.RESOURCE_EXHAUSTED:
-            return WireError(
-                f"{address} and this side disagree on the size of a frame: install the same sfumato"
-            )
+            return WireError(f"{address} and this side disagree on the size of a frame: install the same sfumato")
         case grpc.StatusCode.DEADLINE_EXCEEDED:
-            return TransportError(
-                f"{address} ended the session because no request came for too long: start again"
-            )
+            return TransportError(f"{address} ended the session because no request came for too long: start again")
         case grpc.StatusCode.UNIMPLEMENTED:
             return TransportError(f"{address} is not a sfumato cloud of this wire version")
         case grpc.StatusCode.UNAVAILABLE if "timeout" in details.lower():
-            return TransportError(
-                f"{address} stopped answering keep-alives: it is frozen, or the network is cut"
-            )
+            return TransportError(f"{address} stopped answering keep-alives: it is frozen, or the network is cut")
         case grpc.StatusCode.UNAVAILABLE | grpc.StatusCode.CANCELLED | grpc.StatusCode.OK:
             return TransportError(f"{address} died or ended the session: look at its log and start again")
     return TransportError(f"{address} failed with gRPC status {code.name}: look at its log")
@@ -100,9 +90,7 @@ def _handshake(address: CloudAddress, keys: ClientKeys, connection: socket.socke
             return _refused(address, keys)
         return TransportError(f"{address} does not speak TLS: something else listens there")
     except TimeoutError:
-        return TransportError(
-            f"{address} accepts connections but does not answer: it is frozen or overloaded"
-        )
+        return TransportError(f"{address} accepts connections but does not answer: it is frozen or overloaded")
     except OSError:
         return TransportError(f"{address} closes the connection during the TLS handshake: look at its log")
 

@@ -72,8 +72,7 @@ class GrpcChannel(Channel):
         self._closed = False
         options = stream_options(keep_alive or KeepAlive())
         self._links = [
-            _Link(address, keys, token, options)
-            for address, token in zip(addresses, keys.tokens, strict=True)
+            _Link(address, keys, token, options) for address, token in zip(addresses, keys.tokens, strict=True)
         ]
         try:
             network_loop().run(self._open())
@@ -106,9 +105,7 @@ class GrpcChannel(Channel):
             for link, message in zip(self._links, encoded, strict=True)
         ]
         try:
-            done, late = await asyncio.wait(
-                tasks, timeout=self._timeout_seconds, return_when=asyncio.FIRST_EXCEPTION
-            )
+            done, late = await asyncio.wait(tasks, timeout=self._timeout_seconds, return_when=asyncio.FIRST_EXCEPTION)
             for task in tasks:
                 if task in done:
                     task.result()
@@ -120,9 +117,7 @@ class GrpcChannel(Channel):
                 task.cancel()
 
     def _too_late(self, late: list[bool]) -> TransportError:
-        names = ", ".join(
-            str(link.address) for link, is_late in zip(self._links, late, strict=True) if is_late
-        )
+        names = ", ".join(str(link.address) for link, is_late in zip(self._links, late, strict=True) if is_late)
         return TransportError(
             f"{names} did not answer within {self._timeout_seconds:g} s: the cloud hangs or is overloaded, "
             "or the link is too slow for the time allowed to a round"
@@ -135,9 +130,7 @@ class GrpcChannel(Channel):
             network_loop().run(self._close())
 
     async def _close(self) -> None:
-        await asyncio.wait(
-            [asyncio.ensure_future(link.close()) for link in self._links], timeout=_CLOSE_SECONDS
-        )
+        await asyncio.wait([asyncio.ensure_future(link.close()) for link in self._links], timeout=_CLOSE_SECONDS)
 
 
 async def _all_of(work: Sequence[Any]) -> None:
@@ -163,9 +156,7 @@ class _Link:
         self._opened = False
 
     async def open(self) -> None:
-        credentials = grpc.ssl_channel_credentials(
-            self._keys.authority, self._keys.key, self._keys.certificate
-        )
+        credentials = grpc.ssl_channel_credentials(self._keys.authority, self._keys.key, self._keys.certificate)
         name = certificate_name(self.address.name)
         options = [*self._options, ("grpc.ssl_target_name_override", name)]
         self._channel = grpc.aio.secure_channel(self.address.target, credentials, options=options)
@@ -198,9 +189,7 @@ class _Link:
         if received.described.kind == Refusal.__name__:
             raise as_error(decode(received.header, received.data, [Refusal]), str(self.address))
         if received.seq != seq:
-            raise WireError(
-                f"{self.address} answered request {received.seq} instead of {seq}: it is out of step"
-            )
+            raise WireError(f"{self.address} answered request {received.seq} instead of {seq}: it is out of step")
         return sent_bytes, received, perf_counter()
 
     async def _send(self, seq: int, message: Encoded) -> int:

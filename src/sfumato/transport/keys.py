@@ -87,9 +87,7 @@ def throw_away_keys(num_clouds: int, *, hosts: Sequence[str] = (), days: float =
     clouds = []
     for i, (name, token) in enumerate(zip(names, tokens, strict=True)):
         pair = authority.issue(certificate_name(name), ExtendedKeyUsageOID.SERVER_AUTH, hosts[i : i + 1])
-        clouds.append(
-            CloudKeys(name=name, authority=authority.pem, certificate=pair[0], key=pair[1], token=token)
-        )
+        clouds.append(CloudKeys(name=name, authority=authority.pem, certificate=pair[0], key=pair[1], token=token))
     client = ClientKeys(authority=authority.pem, certificate=certificate, key=key, tokens=tokens)
     return KeyRing(authority_key=_private_pem(authority.key), client=client, clouds=tuple(clouds))
 
@@ -108,9 +106,7 @@ class _Authority:
         builder = builder.add_extension(_usage(signs_certificates=True), critical=True)
         self.pem = self._sign(builder.add_extension(subject_key, critical=False))
 
-    def issue(
-        self, name: str, purpose: x509.ObjectIdentifier, hosts: Sequence[str] = ()
-    ) -> tuple[bytes, bytes]:
+    def issue(self, name: str, purpose: x509.ObjectIdentifier, hosts: Sequence[str] = ()) -> tuple[bytes, bytes]:
         """Certificate and key, both PEM, for one party."""
         key = ec.generate_private_key(ec.SECP256R1())
         issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key())

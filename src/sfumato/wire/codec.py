@@ -183,9 +183,7 @@ def describe(header: bytes | memoryview, *, max_data_bytes: int = MAX_DATA_BYTES
     except (ValueError, TypeError, msgpack.exceptions.UnpackException) as error:
         raise WireError("a header cannot be read; the message was truncated or altered") from error
     if version != WIRE_VERSION:
-        raise WireError(
-            f"the peer speaks wire version {version!r}, this side {WIRE_VERSION}: install the same sfumato"
-        )
+        raise WireError(f"the peer speaks wire version {version!r}, this side {WIRE_VERSION}: install the same sfumato")
     if not (isinstance(kind, str) and isinstance(values, list) and isinstance(tensors, list)):
         raise WireError("a header has fields of the wrong type; the message was altered")
     if not isinstance(digest, bytes):
@@ -221,9 +219,7 @@ def decode(
     described = describe(header, max_data_bytes=max_data_bytes)
     kind = next((k for k in kinds if k.__name__ == described.kind), None)
     if kind is None:
-        raise WireError(
-            f"a message of kind {described.kind[:80]!r} does not belong here; the peer is out of step"
-        )
+        raise WireError(f"a message of kind {described.kind[:80]!r} does not belong here; the peer is out of step")
     message = _build(kind, described, unpack_tensors(described, data))
     if _sealed(message, [memoryview(data)]) != header:
         raise WireError(f"a {described.kind} fails its digest; the message was altered")

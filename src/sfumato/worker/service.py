@@ -237,9 +237,7 @@ def _stop_at_end(pipe: int, stop: asyncio.Event) -> None:
         stop.set()
 
 
-async def _serve(
-    service: CloudService, host: str, port: int, ready: Callable[[int], None], follow: int | None
-) -> bool:
+async def _serve(service: CloudService, host: str, port: int, ready: Callable[[int], None], follow: int | None) -> bool:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
