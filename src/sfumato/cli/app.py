@@ -1,0 +1,21 @@
+"""The commands, and nothing else."""
+
+import typer
+
+from sfumato.cli.cost import cost
+from sfumato.cli.generate import EPILOG, generate
+from sfumato.cli.keys import keys
+from sfumato.cli.models import models
+from sfumato.cli.serve import serve
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Diffusion models on clouds that nobody has to trust.",
+)
+app.command(epilog=EPILOG, context_settings={"help_option_names": []})(generate)
+app.command()(serve)
+app.command()(keys)
+app.command()(cost)
+app.command()(models)

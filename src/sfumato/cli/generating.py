@@ -1,0 +1,202 @@
+"""The run behind ``sfumato generate``: clouds first, then the client's own half, then the picture."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from sfumato.cli.files import check_writable, write_whole
+from sfumato.client.local_clouds import LocalClouds
+
+if TYPE_CHECKING:
+    from sfumato.client.pipeline import Clouds, PrivateOutput, PrivatePipeline
+    from sfumato.models.folder import ModelFolder
+    from sfumato.protocols.base import Spec
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What the command line asked for."""
+
+    prompt: str
+    negative: str | None
+    model: str
+    protocol: str
+    settings: list[str]
+    clouds: str | None
+    local_clouds: int | None
+    keys: Path | None
+    steps: int
+    guidance_scale: float
+    scheduler: str
+    seed: int | None
+    height: int | None
+    width: int | None
+    num_images: int
+    out: Path
+    report: Path | None
+    record: Path | None
+    timeout: float
+
+    def picture_paths(self) -> list[Path]:
+        """Where the pictures go: the given name, or numbered ones."""
+        if self.num_images == 1:
+            return [self.out]
+        numbers = range(1, self.num_images + 1)
+        return [self.out.with_name(f"{self.out.stem}-{i}{self.out.suffix}") for i in numbers]
+
+
+def run(request: Request) -> None:
+    """Generates, writes and reports.
+
+    Raises:
+        ValueError: wrong usage, found before anything is computed.
+        SfumatoError: the run failed; nothing was written.
+    """
+    console = Console(stderr=True)
+    _check_outputs(request)
+    with ExitStack() as stack:
+        # Local clouds load torch and the weights in their own processes while this one does the same.
+        guess = None if request.clouds else stack.enter_context(_early_clouds(request))
+        from sfumato.randomness import fresh_seed
+
+        seed = fresh_seed() if request.seed is None else request.seed
+        pipe = stack.enter_context(_pipeline(request, guess))
+        _warn_about_length(console, pipe, request.prompt)
+        output = _generate(console, pipe, request, seed)
+    _write(request, output)
+    _summarise(Console(), request, output)
+
+
+def _check_outputs(request: Request) -> None:
+    if request.out.suffix.lower() != ".png":
+        raise ValueError(f"--out must name a .png file, got {request.out}")
+    for path in (*request.picture_paths(), *([request.report] if request.report else [])):
+        check_writable(path)
+    if request.record is not None and request.record.exists() and any(request.record.iterdir()):
+        raise ValueError(f"--record {request.record} is not empty: name a new folder")
+
+
+@contextmanager
+def _early_clouds(request: Request) -> Iterator[LocalClouds]:
+    with LocalClouds(request.model, _num_local_clouds(request), idle_seconds=max(300.0, request.timeout)) as clouds:
+        yield clouds
+
+
+def _num_local_clouds(request: Request) -> int:
+    """How many, before the spec's code is loaded: --local-clouds, --set num_clouds, or the protocol's default."""
+    for pair in request.settings:
+        name, _, value = pair.partition("=")
+        if name == "num_clouds" and value.isdecimal() and int(value):
+            return int(value)
+    if request.local_clouds is not None:
+        return request.local_clouds
+    return 1 if request.protocol == "plain" else 4
+
+
+def _pipeline(request: Request, started: LocalClouds | None) -> "PrivatePipeline":
+    import torch
+
+    from sfumato.client.pipeline import PrivatePipeline
+    from sfumato.models.folder import find_model
+    from sfumato.protocols.settings import parse_spec
+    from sfumato.protocols.specs import find_spec
+
+    num_clouds = len(request.clouds.split(",")) if request.clouds else request.local_clouds
+    spec = parse_spec(find_spec(request.protocol), request.settings, num_clouds)
+    model = find_model(request.model)
+    clouds = _clouds(request, spec, model, started)
+    return PrivatePipeline(model, spec, clouds, torch_dtype=torch.float32, scheduler=request.scheduler)
+
+
+def _clouds(request: Request, spec: "Spec", model: "ModelFolder", started: LocalClouds | None) -> "Clouds":
+    from sfumato.client.recorded_clouds import RecordedClouds, TimedClouds
+
+    if request.clouds:
+        from sfumato.client.remote_clouds import RemoteClouds
+
+        assert request.keys is not None
+        found: Clouds = TimedClouds(RemoteClouds(request.clouds, request.keys), request.timeout)
+    else:
+        assert started is not None
+        found = TimedClouds(started, request.timeout)
+    if request.record is None:
+        return found
+    return RecordedClouds(found, request.record, spec=spec, model_fingerprint=model.unet_fingerprint)
+
+
+def _warn_about_length(console: Console, pipe: "PrivatePipeline", prompt: str) -> None:
+    if surplus := pipe.surplus_tokens(prompt):
+        console.print(
+            f"[yellow]Note:[/] the prompt is too long for this model's text encoder; "
+            f"its last {surplus} tokens are not read."
+        )
+
+
+def _generate(console: Console, pipe: "PrivatePipeline", request: Request, seed: int) -> "PrivateOutput":
+    with _progress(console, request.steps) as advance:
+
+        def on_step_end(pipe: "PrivatePipeline", index: int, _: Any, state: dict[str, Any]) -> dict[str, Any]:
+            advance(index + 1, 0 if pipe.traffic is None else pipe.traffic.sent_bytes)
+            return state
+
+        return pipe(
+            request.prompt,
+            negative_prompt=request.negative,
+            num_inference_steps=request.steps,
+            guidance_scale=request.guidance_scale,
+            seed=seed,
+            height=request.height,
+            width=request.width,
+            num_images_per_prompt=request.num_images,
+            callback_on_step_end=on_step_end,
+        )
+
+
+@contextmanager
+def _progress(console: Console, num_steps: int) -> Iterator[Callable[[int, int], None]]:
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("step {task.completed}/{task.total}"),
+        TextColumn("{task.fields[sent]:.1f} MB sent"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("waiting for the clouds", total=num_steps, sent=0.0)
+
+        def advance(done: int, sent_bytes: int) -> None:
+            progress.update(task, description="denoising", completed=done, sent=sent_bytes / 1e6)
+
+        yield advance
+
+
+def _write(request: Request, output: "PrivateOutput") -> None:
+    for path, image in zip(request.picture_paths(), output.images, strict=True):
+
+        def save(stream: IO[bytes], image: Any = image) -> None:
+            image.save(stream, format="PNG")
+
+        write_whole(path, save)
+    if request.report is not None:
+        text = json.dumps(output.report.to_dict(), indent=2) + "\n"
+        write_whole(request.report, lambda stream: _put(stream, text.encode()))
+
+
+def _put(stream: IO[bytes], content: bytes) -> None:
+    stream.write(content)
+
+
+def _summarise(console: Console, request: Request, output: "PrivateOutput") -> None:
+    from sfumato.cli.summary import print_summary
+
+    written = [*request.picture_paths(), *(p for p in (request.report, request.record) if p)]
+    print_summary(console, output.report, written)

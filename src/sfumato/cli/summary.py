@@ -1,0 +1,52 @@
+"""The closing table of a run: who saw what, and what it cost."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from sfumato.client.report import Report
+
+
+def print_summary(console: Console, report: Report, written: Sequence[Path]) -> None:
+    """Prints traffic per cloud, totals, the claim and its limits, and the files written."""
+    console.print(_traffic(report))
+    compute, traffic = report.compute, report.traffic
+    total = compute.client_flops + compute.cloud_flops
+    console.print(
+        f"{report.num_inference_steps} steps in {report.seconds:.1f} s, {traffic.rounds} rounds, "
+        f"{traffic.waiting_seconds:.1f} s waiting for clouds; "
+        f"clouds did {compute.cloud_flops / total:.0%} of {total / 1e9:.1f} GFLOP; seed {report.seed}"
+    )
+    console.print(f"[bold]Claim[/]      {report.spec.claim}")
+    for sentence in report.spec.not_hidden:
+        console.print(f"[bold]Not hidden[/] {sentence}")
+    for path in written:
+        console.print("[bold]Wrote[/]     ", str(path), soft_wrap=True)
+
+
+def _traffic(report: Report) -> Table:
+    traffic = report.traffic
+    topics = sorted({topic for tallies in traffic.by_topic for topic in tallies} - {"session"})
+    table = Table(title=f"{report.spec.name} on {report.model_name}", title_justify="left")
+    table.add_column("cloud")
+    table.add_column("was asked for")
+    for heading in ("requests", "sent MB", "received MB"):
+        table.add_column(heading, justify="right")
+    for index, name in enumerate(traffic.clouds):
+        asked = ", ".join(topic for topic in topics if topic in traffic.by_topic[index])
+        table.add_row(name, asked.replace("_", " "), *_numbers(report, [index]))
+    if len(traffic.clouds) > 1:
+        table.add_section()
+        table.add_row("all", "", *_numbers(report, range(len(traffic.clouds))))
+    return table
+
+
+def _numbers(report: Report, clouds: Sequence[int]) -> tuple[str, str, str]:
+    tallies = [report.traffic.tally(i) for i in clouds]
+    return (
+        f"{sum(t.requests for t in tallies):,}",
+        f"{sum(t.sent_bytes for t in tallies) / 1e6:.2f}",
+        f"{sum(t.received_bytes for t in tallies) / 1e6:.2f}",
+    )

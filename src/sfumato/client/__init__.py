@@ -1,0 +1,1 @@
+"""The trusted side: holds the prompt, the sampler and the pictures."""

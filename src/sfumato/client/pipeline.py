@@ -1,0 +1,270 @@
+"""The pipeline that users call: like diffusers', but the U-Net runs on clouds that nobody has to trust."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from types import TracebackType
+from typing import Any, Literal, Protocol, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import nn
+
+from sfumato.client.accounting import Accounting
+from sfumato.client.catalog import client_half
+from sfumato.client.report import Report
+from sfumato.client.sessions import open_session
+from sfumato.models.conditioning import PromptEncoder
+from sfumato.models.decoding import decode, scale_factor, to_uint8
+from sfumato.models.folder import ModelFolder, find_model
+from sfumato.models.loading import load_decoder, load_unet
+from sfumato.models.sampling import Sampling, Step, initial_latents, make_scheduler
+from sfumato.protocols.base import Spec
+from sfumato.tensors import Latent
+from sfumato.transport.base import Channel, Traffic
+
+Generator = torch.Generator | list[torch.Generator]
+OnStepEnd = Callable[["PrivatePipeline", int, torch.Tensor, dict[str, Any]], dict[str, Any]]
+OutputType = Literal["pil", "np", "pt", "latent"]
+
+
+class Clouds(Protocol):
+    """Where the clouds are: local processes, remote hosts, or this process."""
+
+    def open_channel(self) -> AbstractContextManager[Channel]:
+        """Opens a session with every cloud; closed at the end of the run."""
+        ...
+
+    def close(self) -> None:
+        """Ends what this object started."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrivateOutput:
+    """Pictures, as ``output_type`` asks for them, and the run's report."""
+
+    images: list[Image.Image] | NDArray[np.uint8] | torch.Tensor
+    report: Report
+
+
+class PrivatePipeline:
+    """Text to image, with the U-Net's work on clouds.
+
+    Loads only the weights that the protocol leaves on the client. Use as a context manager, or call :meth:`close`.
+
+    Example:
+        >>> with PrivatePipeline.from_pretrained("portraits", protocol="layer-split", clouds=4) as pipe:
+        ...     picture = pipe("an old man with a grey beard, at the sea").images[0]
+    """
+
+    def __init__(self, model: ModelFolder, spec: Spec, clouds: Clouds, *, torch_dtype: torch.dtype, scheduler: str):
+        self.model = model
+        self.spec = spec
+        self.traffic: Traffic | None = None
+        """What the run under way, or the last one, has carried so far."""
+        self._clouds = clouds
+        self._dtype = torch_dtype
+        self._half = client_half(spec)
+        self._scheduler_name = scheduler
+        make_scheduler(model, scheduler)
+        self._prompts = PromptEncoder(model, torch_dtype)
+        self._decoder = load_decoder(model, torch_dtype)
+        self._unet: nn.Module = load_unet(model, self._half.keeps, torch_dtype)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name_or_dir: str | Path,
+        *,
+        protocol: str | Spec = "layer-split",
+        clouds: "int | str | Clouds | None" = None,
+        keys: str | Path | None = None,
+        torch_dtype: torch.dtype = torch.float32,
+        scheduler: str = "dpm++",
+    ) -> Self:
+        """Loads the client's part of a model and finds the clouds.
+
+        Args:
+            name_or_dir: a bundled model, a folder in diffusers' layout, or a hub name.
+            protocol: a name, with its default settings, or a spec.
+            clouds: how many local cloud processes to start (the default is as many as the spec says);
+                ``"host:port,…"`` of running ones, with ``keys``; or an object with ``open_channel``.
+            keys: folder made by ``sfumato keys``, for remote clouds.
+            torch_dtype: of the weights and the arithmetic on the client.
+            scheduler: ddim, dpm++, euler or lcm.
+
+        Raises:
+            ModelError: the model cannot be found, or is incomplete or damaged.
+            ValueError: unknown protocol or scheduler, or a number of clouds that the spec does not have.
+        """
+        from sfumato.client.clouds import find_clouds, spec_for
+
+        model = find_model(name_or_dir)
+        spec = spec_for(protocol, clouds)
+        found = find_clouds(clouds, spec, model, keys)
+        try:
+            return cls(model, spec, found, torch_dtype=torch_dtype, scheduler=scheduler)
+        except BaseException:
+            found.close()
+            raise
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        prompt: str | list[str],
+        *,
+        negative_prompt: str | list[str] | None = None,
+        num_inference_steps: int = 30,
+        guidance_scale: float = 5.0,
+        generator: Generator | None = None,
+        seed: int | None = None,
+        height: int | None = None,
+        width: int | None = None,
+        num_images_per_prompt: int = 1,
+        output_type: OutputType = "pil",
+        callback_on_step_end: OnStepEnd | None = None,
+    ) -> PrivateOutput:
+        """Generates pictures; the arguments mean what they mean in diffusers.
+
+        Args:
+            prompt: one, or several for a batch.
+            negative_prompt: what to steer away from; one for all, or one each.
+            num_inference_steps: denoising steps.
+            guidance_scale: above 1, both guidance halves run in one exchange.
+            generator: fixes the noise, not the protocol's secrets.
+            seed: makes the generator, and is named in the report.
+            height, width: pixels; the default is the model's own size.
+            num_images_per_prompt: pictures for each prompt.
+            output_type: ``pil``, ``np`` (bytes, batch height width 3), ``pt`` (0 to 1) or ``latent``.
+            callback_on_step_end: called after each step with ``{"latents": …}``, as in diffusers.
+
+        Raises:
+            ValueError: arguments that do not fit together.
+            SfumatoError: the run failed; no picture is returned.
+        """
+        started = perf_counter()
+        if generator is not None and seed is not None:
+            raise ValueError("give a generator or a seed, not both")
+        if seed is not None:
+            generator = torch.Generator("cpu").manual_seed(seed)
+        size = self._size(height, width)
+        prompts = [prompt] if isinstance(prompt, str) else prompt
+        accounting = Accounting(self.model, self._half.offloaded)
+        with accounting.client_work():
+            sampling = self._sampling(
+                prompts,
+                negative_prompt,
+                num_inference_steps,
+                guidance_scale,
+                generator,
+                size,
+                num_images_per_prompt,
+            )
+        latents, channel = self._run(sampling, callback_on_step_end)
+        with accounting.client_work():
+            images = self._images(latents, output_type)
+        report = Report(
+            model_name=self.model.name,
+            model_fingerprint=self.model.unet_fingerprint,
+            spec=self.spec,
+            seed=seed,
+            num_inference_steps=num_inference_steps,
+            seconds=perf_counter() - started,
+            traffic=channel.traffic,
+            compute=accounting.compute(
+                unet=self._unet,
+                others=[*self._prompts.encoders, self._decoder],
+                latent_shape=tuple(sampling.noise.shape),
+                conditioning=sampling.conditioning,
+                num_calls=len(sampling.scheduler.timesteps),
+            ),
+        )
+        return PrivateOutput(images=images, report=report)
+
+    def _size(self, height: int | None, width: int | None) -> tuple[int, int]:
+        config: Any = self._unet.config
+        sample = config.sample_size
+        rows, columns = (sample, sample) if isinstance(sample, int) else sample
+        factor = scale_factor(self._decoder)
+        height, width = height or rows * factor, width or columns * factor
+        if height <= 0 or width <= 0 or height % factor or width % factor:
+            raise ValueError(f"height and width must be positive multiples of {factor}, got {height} and {width}")
+        return height, width
+
+    def _sampling(
+        self,
+        prompts: list[str],
+        negative: str | list[str] | None,
+        num_inference_steps: int,
+        guidance_scale: float,
+        generator: Generator | None,
+        size: tuple[int, int],
+        num_images: int,
+    ) -> Sampling:
+        if not prompts or num_images < 1:
+            raise ValueError("give at least one prompt and at least one picture a prompt")
+        if num_inference_steps < 1:
+            raise ValueError(f"num_inference_steps must be at least 1, got {num_inference_steps}")
+        negatives = [negative] * len(prompts) if isinstance(negative, str) else negative
+        if negatives is not None and len(negatives) != len(prompts):
+            raise ValueError(f"{len(negatives)} negative prompts were given for {len(prompts)} prompts")
+        conditioning = self._prompts.encode(
+            prompts,
+            negatives,
+            guided=guidance_scale > 1,
+            num_images_per_prompt=num_images,
+            height=size[0],
+            width=size[1],
+        )
+        config: Any = self._unet.config
+        factor = scale_factor(self._decoder)
+        shape = (len(prompts) * num_images, config.in_channels, size[0] // factor, size[1] // factor)
+        return Sampling(
+            scheduler=make_scheduler(self.model, self._scheduler_name),
+            noise=initial_latents(shape, generator, self._dtype),
+            conditioning=conditioning,
+            num_inference_steps=num_inference_steps,
+            guidance_scale=guidance_scale,
+            generator=generator,
+        )
+
+    def _run(self, sampling: Sampling, callback: OnStepEnd | None) -> tuple[Latent, Channel]:
+        def on_step(step: Step) -> Latent | None:
+            if callback is None:
+                return None
+            return callback(self, step.index, step.timestep, {"latents": step.latents}).get("latents")
+
+        with self._clouds.open_channel() as channel:
+            self.traffic = channel.traffic
+            open_session(channel, self.spec, self.model.unet_fingerprint)
+            return self._half.generate(self._unet, channel, sampling, on_step), channel
+
+    def _images(self, latents: Latent, output_type: OutputType) -> list[Image.Image] | NDArray[np.uint8] | torch.Tensor:
+        if output_type == "latent":
+            return latents
+        pictures = decode(self._decoder, latents)
+        if output_type == "pt":
+            return pictures
+        array = to_uint8(pictures)
+        return array if output_type == "np" else [Image.fromarray(a) for a in array]
+
+    def surplus_tokens(self, prompt: str) -> int:
+        """How many tokens at the end of a prompt the text encoder does not read."""
+        return self._prompts.surplus_tokens(prompt)
+
+    def close(self) -> None:
+        """Stops clouds that this pipeline started."""
+        self._clouds.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

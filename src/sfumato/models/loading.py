@@ -1,0 +1,161 @@
+"""Loads the parts of a model folder, each on its own."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from sfumato.errors import ModelError, Unsupported
+from sfumato.models.folder import ModelFolder
+from sfumato.models.weights import (
+    Wanted,
+    assign_weights,
+    has_dtype,
+    missing_weights,
+    read_weights,
+    shared_copy,
+)
+
+
+def everything(_: str) -> bool:
+    """Wants every parameter."""
+    return True
+
+
+def nothing(_: str) -> bool:
+    """Wants no parameter: the module stays on the meta device, and can be counted."""
+    return False
+
+
+def load_unet(
+    model: ModelFolder,
+    wanted: Callable[[nn.Module], Wanted] | None = None,
+    dtype: torch.dtype = torch.float32,
+    shared_under: Path | None = None,
+) -> nn.Module:
+    """Loads the U-Net with only the wanted parameters; the rest stays on the meta device.
+
+    Args:
+        model: its folder.
+        wanted: given the U-Net on the meta device, says which parameters to load; None loads all.
+        dtype: of the loaded parameters.
+        shared_under: a cache folder for weights converted to ``dtype``, so that processes share one mapped copy;
+            None converts in this process's memory.
+
+    Raises:
+        ModelError: files are missing, damaged, or do not belong together.
+        Unsupported: the model's denoiser is not a ``UNet2DConditionModel``.
+    """
+    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+
+    if (found := model.class_name("unet")) != "UNet2DConditionModel":
+        raise Unsupported(f"model {model.name!r} denoises with {found}; sfumato runs UNet2DConditionModel")
+    config = model.config("unet")
+    with torch.device("meta"):
+        unet = UNet2DConditionModel.from_config(config)
+    files = model.weight_files if shared_under is None else partial(_shared_files, model, dtype, shared_under)
+    _fill(unet, model, "unet", wanted(unet) if wanted else everything, dtype, files)
+    return unet.requires_grad_(False).eval()
+
+
+def meta_unet(model: ModelFolder) -> nn.Module:
+    """Builds the U-Net on the meta device, to count and to look at; reads no weights."""
+    return load_unet(model, lambda _: nothing)
+
+
+def load_decoder(model: ModelFolder, dtype: torch.dtype = torch.float32) -> nn.Module:
+    """Loads the autoencoder with the weights of its decoder only.
+
+    Raises:
+        ModelError, Unsupported: as :func:`load_unet`.
+    """
+    import diffusers
+
+    name = model.class_name("vae")
+    if name not in ("AutoencoderKL", "AutoencoderTiny"):
+        raise Unsupported(f"model {model.name!r} decodes with {name}; use AutoencoderKL or AutoencoderTiny")
+    with torch.device("meta"):
+        vae = getattr(diffusers, name).from_config(model.config("vae"))
+    wanted = ("decoder.", "post_quant_conv.")
+    _fill(vae, model, "vae", lambda path: path.startswith(wanted), dtype, model.weight_files)
+    return vae.requires_grad_(False).eval()
+
+
+def _shared_files(model: ModelFolder, dtype: torch.dtype, cache: Path, component: str) -> list[Path]:
+    files = model.weight_files(component)
+    if all(has_dtype(file, dtype) for file in files):
+        return files
+    try:
+        return [shared_copy(files, dtype, cache, model.unet_fingerprint)]
+    except OSError:  # a read-only or full cache costs memory, not correctness
+        return files
+
+
+def _fill(
+    module: nn.Module,
+    model: ModelFolder,
+    component: str,
+    wanted: Wanted,
+    dtype: torch.dtype,
+    files: Callable[[str], list[Path]],
+) -> None:
+    if wanted is nothing:
+        return
+    weights = read_weights(files(component), wanted, dtype)
+    assign_weights(module, weights, model.name)
+    if absent := missing_weights(module, wanted):
+        raise ModelError(
+            f"model {model.name!r} is incomplete: {len(absent)} tensors of its {component} are missing, "
+            f"first {absent[0]}"
+        )
+
+
+def load_text_encoder(model: ModelFolder, component: str, dtype: torch.dtype = torch.float32) -> nn.Module:
+    """Loads ``text_encoder`` or ``text_encoder_2``.
+
+    Raises:
+        ModelError: files are missing or damaged.
+    """
+    import transformers
+
+    name = model.class_name(component)
+    if name not in ("CLIPTextModel", "CLIPTextModelWithProjection"):
+        raise Unsupported(f"model {model.name!r} reads prompts with {name}; use a CLIP text encoder")
+    model.weight_files(component)
+    try:
+        with _no_progress_bar():
+            encoder = getattr(transformers, name).from_pretrained(model.path / component, dtype=dtype)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ModelError(f"model {model.name!r} is damaged: its {component} cannot be loaded") from error
+    return encoder.requires_grad_(False).eval()
+
+
+@contextmanager
+def _no_progress_bar() -> Iterator[None]:
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
+
+
+def load_tokenizer(model: ModelFolder, component: str) -> Any:
+    """Loads ``tokenizer`` or ``tokenizer_2``.
+
+    Raises:
+        ModelError: files are missing or damaged.
+    """
+    from transformers import CLIPTokenizer
+
+    try:
+        return CLIPTokenizer.from_pretrained(model.path / component)
+    except (OSError, ValueError) as error:
+        raise ModelError(f"model {model.name!r} is damaged: its {component} cannot be loaded") from error

@@ -1,0 +1,118 @@
+"""The one sampler of all step-wise protocols, around diffusers' schedulers."""
+
+import inspect
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor
+
+from sfumato.errors import ModelError
+from sfumato.models.denoiser import Conditioning, Denoiser
+from sfumato.models.folder import ModelFolder
+from sfumato.tensors import Latent
+
+SchedulerName = Literal["ddim", "dpm++", "euler", "lcm"]
+SCHEDULERS: dict[str, str] = {
+    "ddim": "DDIMScheduler",
+    "dpm++": "DPMSolverMultistepScheduler",
+    "euler": "EulerDiscreteScheduler",
+    "lcm": "LCMScheduler",
+}
+
+
+def make_scheduler(model: ModelFolder, name: str) -> Any:
+    """Makes a diffusers scheduler over the model's own noise schedule.
+
+    Raises:
+        ValueError: unknown name; lists the known ones.
+        ModelError: the model's scheduler configuration is damaged.
+    """
+    if name not in SCHEDULERS:
+        raise ValueError(f"no scheduler {name!r}: choose one of {', '.join(get_args(SchedulerName))}")
+    import diffusers
+
+    try:
+        return getattr(diffusers, SCHEDULERS[name]).from_config(model.config("scheduler"))
+    except (ValueError, TypeError, NotImplementedError) as error:
+        raise ModelError(f"model {model.name!r} has a scheduler configuration that {name} cannot use") from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One finished denoising step."""
+
+    index: int
+    timestep: Tensor
+    latents: Latent
+
+
+def initial_latents(
+    shape: tuple[int, int, int, int],
+    generator: torch.Generator | list[torch.Generator] | None,
+    dtype: torch.dtype,
+) -> Latent:
+    """Draws unit Gaussian noise as diffusers does: from one generator in one go, or from one generator a picture.
+
+    Raises:
+        ValueError: a list of generators whose length is not the batch.
+    """
+    if not isinstance(generator, list):
+        return torch.randn(shape, generator=generator, dtype=dtype)
+    if len(generator) != shape[0]:
+        raise ValueError(f"generator must hold one generator a picture: {shape[0]} pictures, got {len(generator)}")
+    return torch.cat([torch.randn((1, *shape[1:]), generator=g, dtype=dtype) for g in generator])
+
+
+def guided(prediction: Latent, guidance_scale: float) -> Latent:
+    """Classifier-free guidance over a prediction whose first half is the negative prompt's.
+
+    Source: Ho and Salimans 2022, arXiv 2207.12598, eq. 6, in diffusers' parametrisation of the scale.
+    """
+    negative, positive = prediction.chunk(2)
+    return negative + guidance_scale * (positive - negative)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampling:
+    """Everything about one generation that the sampler needs; it stays on the client."""
+
+    scheduler: Any
+    """A diffusers scheduler; its timesteps are set when sampling starts."""
+    noise: Latent
+    """Unit Gaussian, batch b."""
+    conditioning: Conditioning
+    """Batch b without guidance, 2b with it."""
+    num_inference_steps: int
+    guidance_scale: float
+    generator: torch.Generator | list[torch.Generator] | None = None
+    """For schedulers that add noise on the way (LCM)."""
+
+
+def sample(
+    denoiser: Denoiser, sampling: Sampling, on_step: Callable[[Step], Latent | None] | None = None
+) -> Iterator[Step]:
+    """Denoises, one step a yield; the last step's latents are the result.
+
+    Args:
+        denoiser: local or remote.
+        sampling: what to sample.
+        on_step: sees each step before it is yielded; latents that it returns replace the step's.
+    """
+    scheduler, latents = sampling.scheduler, sampling.noise
+    scheduler.set_timesteps(sampling.num_inference_steps)
+    latents = latents * scheduler.init_noise_sigma
+    accepts = inspect.signature(scheduler.step).parameters
+    extra = {"generator": sampling.generator} if "generator" in accepts else {}
+    for index, timestep in enumerate(scheduler.timesteps):
+        scaled = scheduler.scale_model_input(latents, timestep)
+        prediction = denoiser(scaled, timestep, sampling.conditioning)
+        if sampling.conditioning.batch == 2 * latents.shape[0]:
+            prediction = guided(prediction, sampling.guidance_scale)
+        latents = scheduler.step(prediction, timestep, latents, return_dict=False, **extra)[0]
+        step = Step(index=index, timestep=timestep, latents=latents)
+        if on_step and (replaced := on_step(step)) is not None:
+            latents = replaced
+            step = Step(index=index, timestep=timestep, latents=latents)
+        yield step

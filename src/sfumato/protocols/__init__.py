@@ -1,0 +1,1 @@
+"""How client and clouds compute together; one room a protocol."""

@@ -1,0 +1,166 @@
+"""What every protocol is made of: a public spec, a client half and a worker half.
+
+The halves of one protocol never import each other; ``client/catalog.py`` and ``worker/catalog.py`` know which half
+belongs to which spec, so a worker process never loads client code.
+"""
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, ClassVar, Literal, Self, get_args, get_origin
+
+from torch import nn
+
+from sfumato.errors import SpecMismatch
+from sfumato.models.denoiser import Denoiser
+from sfumato.models.layers import LayerKind
+from sfumato.models.sampling import Sampling, Step, sample
+from sfumato.models.weights import Wanted
+from sfumato.tensors import Latent
+from sfumato.transport.base import Channel
+from sfumato.wire.messages import Message
+
+
+def setting(default: Any, help: str) -> Any:
+    """Declares a spec field with its default and the sentence that ``--help`` prints."""
+    return field(default=default, metadata={"help": help})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spec(ABC):
+    """The public parameters of one protocol, sent to every cloud in the handshake.
+
+    Subclasses are frozen dataclasses; :meth:`problems` lists everything that is wrong with one, and construction
+    raises ``ValueError`` with all of it at once.
+    """
+
+    name: ClassVar[str]
+
+    num_clouds: int = setting(1, "how many clouds take part")
+
+    def __post_init__(self) -> None:
+        if problems := self.problems():
+            raise ValueError(f"{self.name}: " + "; ".join(problems))
+
+    def problems(self) -> list[str]:
+        """What is wrong with these values, a sentence each; empty when all is well."""
+        found = [] if self.num_clouds >= 1 else [f"num_clouds must be at least 1, got {self.num_clouds}"]
+        for f in fields(self):
+            found += _choice_problems(f.name, f.type, getattr(self, f.name))
+        return found
+
+    @property
+    @abstractmethod
+    def claim(self) -> str:
+        """One sentence: what this spec hides, from how many clouds, at which cost."""
+
+    @property
+    @abstractmethod
+    def not_hidden(self) -> tuple[str, ...]:
+        """What a cloud learns all the same, a sentence each."""
+
+    def to_json(self) -> str:
+        """The spec as canonical JSON: sorted keys, no blanks."""
+        return json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The spec's fields as plain JSON values."""
+        return {k: sorted(v) if isinstance(v, frozenset) else v for k, v in asdict(self).items()}
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Rebuilds a spec that a peer sent.
+
+        Raises:
+            SpecMismatch: unknown or missing fields, or values that this side does not accept.
+        """
+        try:
+            values = json.loads(text)
+            if not isinstance(values, dict) or set(values) != {f.name for f in fields(cls)}:
+                raise ValueError("its fields are not the ones this version knows")
+            arguments: dict[str, Any] = {k: frozenset(v) if isinstance(v, list) else v for k, v in values.items()}
+            return cls(**arguments)
+        except (ValueError, TypeError) as error:
+            raise SpecMismatch(f"the spec of {cls.name} was not accepted: {error}") from error
+
+
+def _choice_problems(name: str, annotation: Any, value: object) -> list[str]:
+    """Values outside a ``Literal`` or a ``frozenset`` of one, a sentence each."""
+    is_set = get_origin(annotation) is frozenset
+    choices = get_args(annotation)[0] if is_set else annotation
+    if get_origin(choices) is not Literal:
+        return (
+            []
+            if not isinstance(annotation, type) or type(value) is annotation
+            else [f"{name} must be {annotation.__name__}, got {value!r}"]
+        )
+    known = get_args(choices)
+    given = value if isinstance(value, frozenset) else [value]
+    wrong = sorted(str(v) for v in given if v not in known)
+    return (
+        [f"{name} must be {'among' if is_set else 'one of'} {', '.join(known)}, got {', '.join(wrong)}"]
+        if wrong
+        else []
+    )
+
+
+class WorkerHalf(ABC):
+    """One cloud's side of one session. It holds what the session needs and nothing of other sessions."""
+
+    kinds: ClassVar[tuple[type[Message], ...]]
+    """The kinds of request it accepts."""
+
+    @abstractmethod
+    def handle(self, request: Message) -> Message:
+        """Computes the reply to one request.
+
+        Run by: worker.
+
+        Raises:
+            WireError: a request of another shape than its layer takes.
+        """
+
+
+class ClientHalf(ABC):
+    """The client's side of one protocol: the outer seam, one whole generation."""
+
+    @property
+    @abstractmethod
+    def offloaded(self) -> frozenset[LayerKind]:
+        """Kinds of U-Net layer that the clouds compute."""
+
+    @abstractmethod
+    def keeps(self, unet: nn.Module) -> Wanted:
+        """Says which parameters of a U-Net (given on the meta device) the client needs; others are not loaded."""
+
+    @abstractmethod
+    def generate(self, unet: nn.Module, channel: Channel, sampling: Sampling, on_step: "OnStep") -> Latent:
+        """Runs one generation and returns the final latent.
+
+        Run by: client.
+        """
+
+
+OnStep = Callable[[Step], Latent | None]
+"""Watches a step; may return latents to go on with instead."""
+
+
+class StepwiseClient(ClientHalf):
+    """A protocol whose clouds take part in every denoising step: it only supplies a denoiser."""
+
+    @abstractmethod
+    def denoiser(self, unet: nn.Module, channel: Channel) -> AbstractContextManager[Denoiser]:
+        """Gives a denoiser that lives, in part, at the clouds.
+
+        Run by: client.
+        """
+
+    def generate(self, unet: nn.Module, channel: Channel, sampling: Sampling, on_step: OnStep) -> Latent:
+        """Denoises with the shared sampler."""
+        latents = sampling.noise
+        with self.denoiser(unet, channel) as denoiser:
+            for step in sample(denoiser, sampling, on_step):
+                latents = step.latents
+        return latents

@@ -1,0 +1,1 @@
+"""``layer-split``: PPIDM. See README.md beside this file."""

@@ -1,0 +1,1 @@
+"""``plain``: the unprotected baseline. See README.md beside this file."""

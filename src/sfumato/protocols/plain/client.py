@@ -1,0 +1,60 @@
+"""The client half of ``plain``: send the latent, take the prediction."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from torch import Tensor, nn
+
+from sfumato.models.denoiser import Conditioning, Denoiser
+from sfumato.models.layers import LAYER_KINDS, LayerKind
+from sfumato.models.loading import nothing
+from sfumato.models.weights import Wanted
+from sfumato.protocols.base import StepwiseClient
+from sfumato.protocols.plain.spec import Condition, Conditioned, Noisy, Plain, Prediction
+from sfumato.tensors import Latent
+from sfumato.transport.base import Channel
+from sfumato.wire.dtypes import WIRE_DTYPES
+
+
+class PlainClient(StepwiseClient):
+    """Asks one cloud for every prediction.
+
+    Run by: client.
+    Reveals: everything; see :class:`~sfumato.protocols.plain.spec.Plain`.
+    """
+
+    def __init__(self, spec: Plain):
+        self._dtype = WIRE_DTYPES[spec.wire_dtype]
+
+    @property
+    def offloaded(self) -> frozenset[LayerKind]:
+        """All of them."""
+        return frozenset(LAYER_KINDS)
+
+    def keeps(self, unet: nn.Module) -> Wanted:  # noqa: ARG002
+        """No U-Net weight stays on the client."""
+        return nothing
+
+    @contextmanager
+    def denoiser(self, unet: nn.Module, channel: Channel) -> Iterator[Denoiser]:  # noqa: ARG002
+        """Gives a denoiser that lives at the cloud, which is told the conditioning once."""
+        told: Conditioning | None = None
+
+        def remote(latent: Latent, timestep: Tensor, conditioning: Conditioning) -> Latent:
+            nonlocal told
+            if told is not conditioning:
+                channel.exchange([_condition(conditioning)], Conditioned)
+                told = conditioning
+            request = Noisy(latent=latent.to(self._dtype), timestep=float(timestep))
+            (reply,) = channel.exchange([request], Prediction)
+            return reply.prediction.to(latent.dtype)
+
+        yield remote
+
+
+def _condition(conditioning: Conditioning) -> Condition:
+    return Condition(
+        prompt_embeds=conditioning.prompt_embeds,
+        pooled=conditioning.pooled,
+        time_ids=conditioning.time_ids,
+    )

@@ -1,0 +1,91 @@
+"""All that is public about ``plain``: its settings and its messages."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from jaxtyping import Float
+from torch import Tensor
+
+from sfumato.protocols.base import Spec, setting
+from sfumato.tensors import Latent, PooledEmbedding, TokenEmbeddings
+from sfumato.wire.dtypes import WireDtype
+from sfumato.wire.messages import Message
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plain(Spec):
+    """The baseline: one cloud runs the whole U-Net and sees everything."""
+
+    name: ClassVar[str] = "plain"
+
+    wire_dtype: WireDtype = setting("fp32", "number format of latents and predictions on the wire")
+
+    def problems(self) -> list[str]:
+        """One cloud, and a known number format."""
+        found = super().problems()
+        if self.num_clouds > 1:
+            found.append(f"num_clouds must be 1, got {self.num_clouds}: plain has one cloud")
+        return found
+
+    @property
+    def claim(self) -> str:
+        """Nothing."""
+        return "Hides nothing from the cloud; TLS hides the run from the network."
+
+    @property
+    def not_hidden(self) -> tuple[str, ...]:
+        """Everything the cloud computes on."""
+        return (
+            "The cloud reads the text embedding, and with it the prompt.",
+            "The cloud reads the latent at every step, and with it the picture.",
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Condition(Message):
+    """Client to cloud, once a run: what the U-Net is told.
+
+    Reveals: the text embedding (the public text encoder maps it back to the prompt), the negative prompt's, and for
+    SDXL the pooled text and the picture's size.
+    """
+
+    topic: ClassVar[str] = "text"
+
+    prompt_embeds: TokenEmbeddings
+    pooled: PooledEmbedding | None
+    time_ids: Float[Tensor, "batch six"] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conditioned(Message):
+    """Cloud to client: the conditioning is held for this session.
+
+    Reveals: size and timing only.
+    """
+
+    topic: ClassVar[str] = "text"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Noisy(Message):
+    """Client to cloud, once a step: the whole latent.
+
+    Reveals: the latent and the timestep; from the last ones, the picture.
+    """
+
+    topic: ClassVar[str] = "unet"
+
+    latent: Latent
+    timestep: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction(Message):
+    """Cloud to client: the U-Net's output for the last latent.
+
+    Reveals: to the client, nothing it could not compute.
+    """
+
+    topic: ClassVar[str] = "unet"
+
+    prediction: Latent

@@ -1,0 +1,57 @@
+"""All parties of a run in one process: for tests, sweeps and exact counting."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from sfumato.client.pipeline import PrivatePipeline
+from sfumato.models.folder import ModelFolder, find_model
+from sfumato.protocols.base import Spec
+from sfumato.transport.base import Channel
+from sfumato.transport.in_process import InProcessChannel
+from sfumato.worker.sessions import CloudSession, ServedModel, serve_model
+
+
+class InProcessClouds:
+    """Clouds that are objects in this process; they share one copy of the weights."""
+
+    def __init__(self, served: ServedModel, num_clouds: int):
+        self._served = served
+        self._num_clouds = num_clouds
+
+    @contextmanager
+    def open_channel(self) -> Iterator[Channel]:
+        """Opens a session with every cloud."""
+        sessions = [CloudSession(self._served) for _ in range(self._num_clouds)]
+        with InProcessChannel([session.handle for session in sessions]) as channel:
+            yield channel
+
+    def close(self) -> None:
+        """Nothing was started."""
+
+
+def simulate(
+    model: ModelFolder | str,
+    spec: Spec,
+    *,
+    scheduler: str = "dpm++",
+    torch_dtype: torch.dtype = torch.float32,
+    served: ServedModel | None = None,
+) -> PrivatePipeline:
+    """Makes a pipeline whose clouds are in this process, with the same messages and the same byte counts.
+
+    Args:
+        model: its folder or name.
+        spec: the protocol.
+        scheduler: ddim, dpm++, euler or lcm.
+        torch_dtype: on the client.
+        served: a model loaded before, to share it between simulations.
+
+    Example:
+        >>> pipe = simulate("portraits", LayerSplit(num_clouds=2))
+        >>> pipe("a smiling woman with a hat", num_inference_steps=10, seed=1).report.traffic.rounds
+    """
+    folder = find_model(model) if isinstance(model, str) else model
+    clouds = InProcessClouds(served or serve_model(folder), spec.num_clouds)
+    return PrivatePipeline(folder, spec, clouds, torch_dtype=torch_dtype, scheduler=scheduler)

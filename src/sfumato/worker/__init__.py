@@ -1,0 +1,1 @@
+"""One cloud: a service that computes for clients it does not know."""

@@ -1,0 +1,104 @@
+"""Sessions of one cloud: from the handshake to the worker half that answers."""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+import torch
+from torch import nn
+
+from sfumato.errors import SfumatoError, SpecMismatch, WireError
+from sfumato.models.folder import ModelFolder
+from sfumato.models.loading import load_unet, meta_unet
+from sfumato.protocols.base import WorkerHalf
+from sfumato.protocols.specs import find_spec
+from sfumato.version import VERSION
+from sfumato.wire.messages import Hello, Message, Refusal, Welcome
+from sfumato.worker.catalog import worker_half
+
+_log = logging.getLogger("sfumato.worker")
+
+DEFAULT_IDLE_SECONDS = 300.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServedModel:
+    """The U-Net that a cloud computes with; one per process, shared by its sessions, which never change it."""
+
+    unet: nn.Module
+    fingerprint: str
+
+
+def serve_model(model: ModelFolder, dtype: torch.dtype = torch.float32) -> ServedModel:
+    """Loads the U-Net for serving.
+
+    Weights whose file already has ``dtype`` are mapped; others are converted once into a cache file that every
+    process on this host maps, so that n clouds on one machine hold one copy.
+
+    Raises:
+        ModelError: files are missing or damaged.
+    """
+    cache = Path(platformdirs.user_cache_dir("sfumato")) / "weights"
+    unet = load_unet(model, dtype=dtype, shared_under=cache)
+    return ServedModel(unet=unet, fingerprint=model.unet_fingerprint)
+
+
+def serve_meta(model: ModelFolder) -> ServedModel:
+    """Serves the U-Net on the meta device: shapes and bytes without weights, for counting."""
+    return ServedModel(unet=meta_unet(model), fingerprint="0" * 64)
+
+
+class CloudSession:
+    """One client's session: a handshake, then requests of the protocol it agreed on.
+
+    Run by: worker.
+    """
+
+    def __init__(self, served: ServedModel, idle_seconds: float = DEFAULT_IDLE_SECONDS):
+        self._served = served
+        self._idle_seconds = idle_seconds
+        self._half: WorkerHalf | None = None
+
+    @property
+    def kinds(self) -> tuple[type[Message], ...]:
+        """The kinds of message that may come next."""
+        return (Hello,) if self._half is None else self._half.kinds
+
+    def handle(self, request: Message) -> Message:
+        """Answers one request; what goes wrong becomes a :class:`Refusal` with one public sentence."""
+        try:
+            if self._half is None:
+                return self._open(request)
+            return self._half.handle(request)
+        except SfumatoError as error:
+            return Refusal(error=type(error).__name__, sentence=str(error))
+        except Exception as error:
+            _log.error("a %s could not be computed: %s", type(request).__name__, type(error).__name__)
+            return Refusal(
+                error="WorkerError",
+                sentence=f"it could not compute a {type(request).__name__}; the request may not fit the model",
+            )
+
+    def _open(self, hello: Message) -> Welcome:
+        if not isinstance(hello, Hello):
+            raise WireError("a session starts with a Hello")
+        if hello.package_version != VERSION:
+            raise SpecMismatch(
+                f"it runs sfumato {VERSION}, the client {hello.package_version}: install the same version"
+            )
+        try:
+            spec = find_spec(hello.protocol).from_json(hello.spec_json)
+        except ValueError as error:
+            raise SpecMismatch(f"it does not serve this: {error}") from error
+        if not 0 <= hello.cloud_index < spec.num_clouds:
+            raise SpecMismatch(f"cloud index {hello.cloud_index} is outside the spec's {spec.num_clouds} clouds")
+        if hello.model_fingerprint != self._served.fingerprint:
+            raise SpecMismatch(
+                f"it serves another model (fingerprint {self._served.fingerprint[:12]}, "
+                f"asked for {hello.model_fingerprint[:12]}): give both sides the same model folder"
+            )
+        unet: Any = self._served.unet
+        self._half = worker_half(spec, unet, hello.cloud_index)
+        return Welcome(package_version=VERSION, idle_seconds=self._idle_seconds)
