@@ -195,6 +195,13 @@ def describe(header: bytes | memoryview, *, max_data_bytes: int = MAX_DATA_BYTES
     return Described(kind, tuple(values), slots, size, digest)
 
 
+def is_intact(described: Described, data: memoryview) -> bool:
+    """Whether the digest of a described message fits its values and data; for readers without its class."""
+    tensors = [slot and [_CODES[slot[0]], *slot[1]] for slot in described.slots]
+    header = msgpack.packb([WIRE_VERSION, described.kind, described.values, tensors, b""])
+    return _digest(header, [data]) == described.digest
+
+
 def _shape(entry: object) -> Shape:
     if isinstance(entry, list) and 0 < len(entry) <= 1 + _MAX_DIMS and isinstance(entry[0], str):
         code, *dims = entry

@@ -1,0 +1,107 @@
+"""A channel that writes down what each cloud saw, around any other channel."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Any, Self
+
+from sfumato.errors import WireError
+from sfumato.transport.base import Channel, Delivered
+from sfumato.wire.messages import Hello, Message
+from sfumato.wire.transcript import Direction, Transcript, TranscriptWriter
+
+_META = "meta.json"
+
+
+class RecordingChannel(Channel):
+    """Passes every round on, and keeps it: ``DIR/meta.json`` and ``DIR/cloud-i.transcript``.
+
+    Counts stay those of the inner channel; the time spent writing is taken out of the waiting time.
+
+    Reveals: to whoever can read the folder, all that the clouds together saw. Only its owner can.
+    """
+
+    def __init__(self, inner: Channel, directory: Path):
+        """Starts recording.
+
+        Args:
+            inner: carries the rounds; closed with this channel.
+            directory: made if need be; must hold no recording yet.
+
+        Raises:
+            ValueError: there is a recording already.
+        """
+        super().__init__(inner.traffic.clouds)
+        self.traffic = inner.traffic
+        self._inner = inner
+        self._directory = Path(directory)
+        if (self._directory / _META).exists() or any(self._directory.glob("*.transcript")):
+            raise ValueError(f"{directory} holds a recording already; choose another folder")
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        names = inner.traffic.clouds
+        self._writers = [TranscriptWriter(self._directory / f"{name}.transcript") for name in names]
+        self._write_meta(None)
+        self._began = perf_counter()
+
+    def _write_meta(self, hello: Hello | None) -> None:
+        meta: dict[str, Any] = {"clouds": list(self.traffic.clouds)}
+        if hello is not None:
+            meta |= {
+                "sfumato": hello.package_version,
+                "protocol": hello.protocol,
+                "spec": json.loads(hello.spec_json),
+                "model_fingerprint": hello.model_fingerprint,
+            }
+        (self._directory / _META).write_text(json.dumps(meta, indent=2) + "\n")
+
+    def _deliver(self, requests: Sequence[Message], kinds: tuple[type[Message], ...]) -> list[Delivered]:
+        started = perf_counter()
+        if isinstance(requests[0], Hello):
+            self._write_meta(requests[0])
+        self._write(Direction.TO_CLOUD, [(started, request) for request in requests])
+        sending = perf_counter()
+        delivered = self._inner._deliver(requests, kinds)
+        arrived = perf_counter()
+        self._write(Direction.FROM_CLOUD, [(sending + d.answered_seconds, d.reply) for d in delivered])
+        self.traffic.waiting_seconds -= (sending - started) + (perf_counter() - arrived)
+        return delivered
+
+    def _write(self, direction: Direction, messages: Sequence[tuple[float, Message]]) -> None:
+        for writer, (moment, message) in zip(self._writers, messages, strict=True):
+            writer.write(direction, moment - self._began, message)
+            writer.flush()
+
+    def close(self) -> None:
+        """Ends the sessions and the transcripts; safe to call twice."""
+        try:
+            self._inner.close()
+        finally:
+            for writer in self._writers:
+                writer.close()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recording:
+    """A recorded run: what was public about it, and the transcript of every cloud."""
+
+    meta: dict[str, Any]
+    """``clouds``, and once the sessions were opened ``sfumato``, ``protocol``, ``spec``, ``model_fingerprint``."""
+    transcripts: dict[str, Transcript]
+    """By the cloud's name."""
+
+    @classmethod
+    def read(cls, directory: Path | str) -> Self:
+        """Reads what a :class:`RecordingChannel` wrote.
+
+        Raises:
+            WireError: there is no recording, or it is damaged.
+        """
+        directory = Path(directory)
+        try:
+            meta = json.loads((directory / _META).read_text())
+            transcripts = {name: Transcript.read(directory / f"{name}.transcript") for name in meta["clouds"]}
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise WireError(f"{directory} holds no recording that can be read") from error
+        return cls(meta=meta, transcripts=transcripts)
