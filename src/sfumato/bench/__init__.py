@@ -1,0 +1,1 @@
+"""Speed and traffic: what a run costs, counted before it or measured on it."""

@@ -1,0 +1,96 @@
+"""What a protocol costs, as a value: the result of every way of counting."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from sfumato.bench.skeleton import Parameters
+
+FLOAT_BYTES = 4
+"""Weights are held as fp32, as the pipeline loads them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sizes:
+    """Bytes one way on one topic, within one step."""
+
+    min: int
+    """The smallest message at any cloud."""
+    max: int
+    """The largest message at any cloud."""
+    total: int
+    """All messages of the busiest cloud."""
+    all_clouds: int
+    """All messages of all clouds."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TopicCost:
+    """What one step spends on one topic: a layer kind, or what else a protocol sends."""
+
+    rounds: int
+    up: Sizes
+    down: Sizes
+    cloud_flops: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Once:
+    """What a run spends once and no step spends again: the handshake, and what a session is told at its start."""
+
+    rounds: int
+    sent_bytes: int
+    received_bytes: int
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compute:
+    """FLOPs of one step, and weights held. Multiply-adds count twice; normalisation and activations do not count."""
+
+    client_flops: int
+    cloud_flops: int
+    """All clouds together, with the work they do twice at the borders of strips."""
+    client_weight_bytes: int
+    """Text encoders, decoder, and the part of the U-Net that the client keeps."""
+    text_encoder_flops: int
+    """Once a run, on the client."""
+    vae_decoder_flops: int
+    """Once a run, on the client."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """The cost of one denoising step of one model under one protocol."""
+
+    model: str
+    protocol: str
+    spec: dict[str, Any]
+    clouds: int
+    height: int
+    width: int
+    rounds: int
+    seconds_per_step: float
+    link: str
+    parameters: Parameters
+    per_cloud: dict[str, TopicCost]
+    once: Once | None
+    compute: Compute
+    notes: tuple[str, ...]
+    published: dict[str, Any] | None = None
+    """The paper's own cells, only where it was counted as published."""
+
+    @property
+    def sent_bytes(self) -> int:
+        """Client to clouds in one step, all clouds together."""
+        return sum(t.up.all_clouds for t in self.per_cloud.values())
+
+    @property
+    def received_bytes(self) -> int:
+        """Clouds to client in one step, all clouds together."""
+        return sum(t.down.all_clouds for t in self.per_cloud.values())
+
+    def to_dict(self) -> dict[str, Any]:
+        """The documented JSON object; all sizes in bytes, all figures for one step unless named otherwise."""
+        out = asdict(self)
+        out["totals"] = {"sent_bytes": self.sent_bytes, "received_bytes": self.received_bytes}
+        return {key: value for key, value in out.items() if value is not None}

@@ -1,0 +1,79 @@
+"""A cost as a table to read."""
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from sfumato.bench.cost import FLOAT_BYTES, Cost, Sizes
+
+_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
+_FLOP_UNITS = ("", "k", "M", "G", "T", "P")
+
+
+def human_bytes(size: float) -> str:
+    """A size with three digits or so: 47.0 MiB."""
+    return _scaled(size, 1024, _UNITS)
+
+
+def human_flops(flops: float) -> str:
+    """FLOPs with three digits or so: 804 GFLOP."""
+    return _scaled(flops, 1000, tuple(f"{u}FLOP" for u in _FLOP_UNITS))
+
+
+def _scaled(value: float, base: int, units: tuple[str, ...]) -> str:
+    for unit in units[:-1]:
+        if value < base:
+            return f"{value:.3g} {unit}" if value < 100 else f"{value:.0f} {unit}"
+        value /= base
+    return f"{value:.3g} {units[-1]}"
+
+
+def cost_table(cost: Cost) -> RenderableType:
+    """Shows one cost: a row a layer kind, then totals, then what the figures mean."""
+    title = f"{cost.model}, {cost.width} x {cost.height}, {cost.protocol}, {cost.clouds} clouds: one denoising step"
+    table = Table(title=title, title_justify="left")
+    table.add_column("layers")
+    for name in ("rounds", "up min", "max", "per cloud", "all", "down min", "max", "per cloud", "all", "cloud FLOPs"):
+        table.add_column(name, justify="right")
+    for topic, spent in cost.per_cloud.items():
+        table.add_row(topic, str(spent.rounds), *_row(spent.up), *_row(spent.down), human_flops(spent.cloud_flops))
+    table.add_section()
+    sent, received = human_bytes(cost.sent_bytes), human_bytes(cost.received_bytes)
+    flops = human_flops(cost.compute.cloud_flops)
+    table.add_row("total", str(cost.rounds), "", "", "", sent, "", "", "", received, flops)
+    return Group(table, *(Text(line) for line in _summary(cost)), *(Text(f"- {note}", "dim") for note in cost.notes))
+
+
+def _row(sizes: Sizes) -> list[str]:
+    return [human_bytes(size) for size in (sizes.min, sizes.max, sizes.total, sizes.all_clouds)]
+
+
+def _summary(cost: Cost) -> list[str]:
+    compute, counted = cost.compute, cost.parameters
+    flops = compute.client_flops + compute.cloud_flops
+    weights = FLOAT_BYTES * (counted.text_encoder + counted.vae_decoder + counted.unet)
+    share = compute.client_flops / flops if flops else 0.0
+    held = compute.client_weight_bytes
+    lines = [
+        f"{cost.seconds_per_step:.3g} s a step on {cost.link} (modelled)",
+        f"client: {human_flops(compute.client_flops)} a step ({share:.1%} of the U-Net's), "
+        f"{human_bytes(held)} of weights ({held / weights:.1%} of the model)",
+        "parameters: "
+        + ", ".join(
+            f"{name} {count / 1e6:.1f} M"
+            for name, count in (
+                ("text encoder", counted.text_encoder),
+                ("VAE decoder", counted.vae_decoder),
+                ("U-Net", counted.unet),
+                ("convolutions", counted.conv),
+                ("attention", counted.attention),
+            )
+        ),
+    ]
+    if cost.once:
+        lines.insert(
+            1,
+            f"once a run: {cost.once.rounds} rounds, {human_bytes(cost.once.sent_bytes)} up, "
+            f"{human_bytes(cost.once.received_bytes)} down, {cost.once.seconds:.3g} s",
+        )
+    return lines

@@ -1,0 +1,119 @@
+"""Counts everything that really crosses the wire: the dry run, as a :class:`Cost`."""
+
+from collections.abc import Sequence
+
+import torch
+
+from sfumato.bench.cost import FLOAT_BYTES, Compute, Cost, Once, Sizes, TopicCost
+from sfumato.bench.dry_run import DryRun, Round, dry_run
+from sfumato.bench.link import MODEL, Link
+from sfumato.bench.skeleton import Skeleton
+from sfumato.client.catalog import client_half
+from sfumato.models.denoiser import meta_conditioning
+from sfumato.models.folder import ModelFolder
+from sfumato.protocols.base import Spec
+
+
+def count_cost(
+    model: ModelFolder,
+    spec: Spec,
+    link: Link,
+    *,
+    height: int | None = None,
+    width: int | None = None,
+    guided: bool = True,
+) -> Cost:
+    """Counts one denoising step of one picture.
+
+    Args:
+        model: its configurations are enough.
+        spec: the protocol, with its number of clouds.
+        link: the client's.
+        height, width: of the picture in pixels; None for the model's own size.
+        guided: whether prompt and negative prompt go through the U-Net together.
+
+    Raises:
+        Unsupported: the protocol cannot run this model, or has no repeating step.
+        ValueError: the picture's size does not fit the model, or the clouds do not fit the picture.
+    """
+    parts = Skeleton.of(model)
+    rows, columns = parts.latent_size(height, width)
+    prompts = 2 if guided else 1
+    latent = torch.empty(1, parts.config.in_channels, rows, columns, device="meta")
+    conditioning = meta_conditioning(parts.config, batch=prompts, num_tokens=parts.num_tokens)
+    run = dry_run(spec, parts.unet, latent, conditioning)
+    scale = parts.pixels_per_latent_row
+    return Cost(
+        model=model.name,
+        protocol=spec.name,
+        spec=spec.to_dict(),
+        clouds=spec.num_clouds,
+        height=rows * scale,
+        width=columns * scale,
+        rounds=len(run.step),
+        seconds_per_step=_seconds(run.step, link),
+        link=str(link),
+        parameters=parts.parameters(),
+        per_cloud=_by_topic(run.step),
+        once=_once(run, link),
+        compute=Compute(
+            client_flops=run.client_flops,
+            cloud_flops=sum(r.cloud_flops for r in run.step),
+            client_weight_bytes=_client_weight_bytes(parts, spec),
+            text_encoder_flops=parts.text_flops(prompts),
+            vae_decoder_flops=parts.decoder_flops(rows, columns),
+        ),
+        notes=_notes(guided),
+    )
+
+
+def _notes(guided: bool) -> tuple[str, ...]:
+    passes = "with guidance: prompt and negative prompt in one batch" if guided else "without guidance"
+    return (
+        f"One step of one picture, {passes}; bytes as they cross the wire, headers and frames included, "
+        "below them HTTP/2 and TLS.",
+        "Totals and rounds are those of every step but the first; what a run spends once, the handshake among it, "
+        "is under once.",
+        "per_cloud: min and max are single messages at any cloud, total is the busiest cloud's, all_clouds the sum.",
+        f"Modelled: {MODEL}.",
+    )
+
+
+def _seconds(rounds: Sequence[Round], link: Link) -> float:
+    return sum(link.round_seconds(sum(r.sent_bytes), sum(r.received_bytes)) for r in rounds)
+
+
+def _sizes(messages: Sequence[tuple[int, ...]]) -> Sizes:
+    every = [size for sizes in messages for size in sizes]
+    busiest = max(map(sum, zip(*messages, strict=True)))
+    return Sizes(min=min(every), max=max(every), total=busiest, all_clouds=sum(every))
+
+
+def _by_topic(rounds: Sequence[Round]) -> dict[str, TopicCost]:
+    out = {}
+    for topic in dict.fromkeys(r.topic for r in rounds):
+        mine = [r for r in rounds if r.topic == topic]
+        out[topic] = TopicCost(
+            rounds=len(mine),
+            up=_sizes([r.sent_bytes for r in mine]),
+            down=_sizes([r.received_bytes for r in mine]),
+            cloud_flops=sum(r.cloud_flops for r in mine),
+        )
+    return out
+
+
+def _once(run: DryRun, link: Link) -> Once:
+    first, second = run.steps
+    return Once(
+        rounds=run.traffic.rounds - 2 * len(second),
+        sent_bytes=run.traffic.sent_bytes - 2 * sum(sum(r.sent_bytes) for r in second),
+        received_bytes=run.traffic.received_bytes - 2 * sum(sum(r.received_bytes) for r in second),
+        seconds=_seconds(run.opening, link) + _seconds(first, link) - _seconds(second, link),
+    )
+
+
+def _client_weight_bytes(parts: Skeleton, spec: Spec) -> int:
+    keeps = client_half(spec).keeps(parts.unet)
+    kept = sum(p.numel() for path, p in parts.unet.named_parameters() if keeps(path))
+    counted = parts.parameters()
+    return FLOAT_BYTES * (kept + counted.text_encoder + counted.vae_decoder)

@@ -1,0 +1,94 @@
+"""``sfumato cost``: what a run would cost, counted without weights."""
+
+import json
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from sfumato.bench.cost import Cost
+
+
+class Format(StrEnum):
+    """How to print."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+def cost(
+    model: Annotated[
+        str, typer.Option(help="Model folder, bundled or hub model, or an architecture: sd15, sdxl.")
+    ] = "portraits",
+    protocol: Annotated[str, typer.Option(help="plain or layer-split.")] = "layer-split",
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="A setting of the protocol; repeatable.")
+    ] = None,
+    clouds: Annotated[
+        str | None, typer.Option(metavar="N[,N…]", help="How many clouds; several numbers give several tables.")
+    ] = None,
+    link: Annotated[
+        str, typer.Option(metavar="5g|UP/DOWN/RTT", help="The client's link in Mbit/s, Mbit/s and ms.")
+    ] = "5g",
+    as_published: Annotated[
+        bool, typer.Option("--as-published", help="Count what the PPIDM paper's tables count, not everything.")
+    ] = False,
+    height: Annotated[int | None, typer.Option(help="Pixels; the default is the model's.")] = None,
+    width: Annotated[int | None, typer.Option(help="Pixels; the default is the model's.")] = None,
+    guidance: Annotated[
+        bool, typer.Option(help="Count prompt and negative prompt together, as a guided run sends them.")
+    ] = True,
+    format: Annotated[Format, typer.Option(help="json is one object, or a list for several numbers of clouds.")] = (
+        Format.TABLE
+    ),
+) -> None:
+    """Counts the FLOPs, weights, bytes, rounds and modelled seconds of one denoising step.
+
+    Nothing is computed and no weights are read: the protocol's real code runs on the meta device.
+    """
+    from functools import partial
+
+    from sfumato.bench.as_published import count_as_published
+    from sfumato.bench.counting import count_cost
+    from sfumato.bench.link import parse_link
+    from sfumato.models.folder import find_architecture
+    from sfumato.protocols.settings import parse_spec
+    from sfumato.protocols.specs import find_spec
+
+    count = count_as_published if as_published else partial(count_cost, guided=guidance)
+    folder, kind, route = find_architecture(model), find_spec(protocol), parse_link(link)
+    specs = [parse_spec(kind, settings or [], number) for number in cloud_numbers(clouds)]
+    costs = [count(folder, spec, route, height=height, width=width) for spec in specs]
+    _print_json(costs) if format is Format.JSON else _print_tables(costs)
+
+
+def cloud_numbers(text: str | None) -> list[int | None]:
+    """Reads ``N[,N…]``; None for the protocol's default.
+
+    Raises:
+        ValueError: not numbers.
+    """
+    if text is None:
+        return [None]
+    parts = text.split(",")
+    if not all(p.strip().isdecimal() and int(p) > 0 for p in parts):
+        raise ValueError(f"--clouds takes one or more numbers of clouds, such as 4 or 2,4,8; got {text!r}")
+    return [int(p) for p in parts]
+
+
+def _print_json(costs: "list[Cost]") -> None:
+    objects = [c.to_dict() for c in costs]
+    typer.echo(json.dumps(objects[0] if len(objects) == 1 else objects, indent=2))
+
+
+def _print_tables(costs: "list[Cost]") -> None:
+    from rich.console import Console
+
+    from sfumato.bench.cost_table import cost_table
+
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=160)
+    for counted in costs:
+        console.print(cost_table(counted))
