@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from sfumato.tensors import Latent, PooledEmbedding, TokenEmbeddings
+from sfumato.tensors import GuidedPrediction, Latent, PooledEmbedding, TokenEmbeddings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,12 +44,12 @@ class Conditioning:
         )
 
 
-Denoiser = Callable[[Latent, Tensor, Conditioning], Latent]
+Denoiser = Callable[[Latent, Tensor, Conditioning], GuidedPrediction]
 """Called with the scaled latent (batch b), the timestep (a scalar tensor) and the conditioning (batch b, or 2b with
 guidance); returns the raw prediction, with the conditioning's batch."""
 
 
-def predict(unet: nn.Module, latent: Latent, timestep: Tensor, conditioning: Conditioning) -> Latent:
+def predict(unet: nn.Module, latent: Latent, timestep: Tensor, conditioning: Conditioning) -> GuidedPrediction:
     """Runs a U-Net on one latent, repeated for the guidance halves."""
     repeats = conditioning.batch // latent.shape[0]
     sample = torch.cat([latent] * repeats) if repeats > 1 else latent

@@ -11,7 +11,7 @@ from torch import Tensor
 from sfumato.errors import ModelError
 from sfumato.models.denoiser import Conditioning, Denoiser
 from sfumato.models.folder import ModelFolder
-from sfumato.tensors import Latent
+from sfumato.tensors import GuidedPrediction, Latent
 
 SchedulerName = Literal["ddim", "dpm++", "euler", "lcm"]
 SCHEDULERS: dict[str, str] = {
@@ -65,7 +65,7 @@ def initial_latents(
     return torch.cat([torch.randn((1, *shape[1:]), generator=g, dtype=dtype) for g in generator])
 
 
-def guided(prediction: Latent, guidance_scale: float) -> Latent:
+def guided(prediction: GuidedPrediction, guidance_scale: float) -> Latent:
     """Classifier-free guidance over a prediction whose first half is the negative prompt's.
 
     Source: Ho and Salimans 2022, arXiv 2207.12598, eq. 6, in diffusers' parametrisation of the scale.

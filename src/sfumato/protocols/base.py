@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, ClassVar, Literal, Self, get_args, get_origin
+from typing import Any, ClassVar, Literal, get_args, get_origin
 
 from torch import nn
 
@@ -70,7 +70,7 @@ class Spec(ABC):
         return {k: sorted(v) if isinstance(v, frozenset) else v for k, v in asdict(self).items()}
 
     @classmethod
-    def from_json(cls, text: str) -> Self:
+    def from_json(cls, text: str) -> "Spec":
         """Rebuilds a spec that a peer sent.
 
         Raises:

@@ -19,7 +19,7 @@ class Rows(NamedTuple):
     stop: int
 
     @property
-    def count(self) -> int:
+    def num_rows(self) -> int:
         """How many rows."""
         return self.stop - self.start
 

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from sfumato.models.denoiser import Conditioning, Denoiser, predict
@@ -27,7 +28,7 @@ from sfumato.protocols.layer_split.spec import (
     Strip,
 )
 from sfumato.protocols.partition import Partition, window
-from sfumato.tensors import FeatureMap, Latent
+from sfumato.tensors import FeatureMap, GuidedPrediction, Latent
 from sfumato.transport.base import Channel
 from sfumato.wire.dtypes import WIRE_DTYPES
 
@@ -65,7 +66,7 @@ class LayerSplitClient(StepwiseClient):
         config: Any = unet.config
         num_levels = len(config.block_out_channels)
 
-        def remote(latent: Latent, timestep: Tensor, conditioning: Conditioning) -> Latent:
+        def remote(latent: Latent, timestep: Tensor, conditioning: Conditioning) -> GuidedPrediction:
             height, width = latent.shape[-2:]
             layout = _Layout(Partition(height, self._spec.num_clouds, num_levels), width)
             link.layout = layout
@@ -118,7 +119,9 @@ class _Link:
                     undo.callback(delattr, layer, "forward")
             yield
 
-    def convolve(self, path: str, conv: nn.Conv2d, features: FeatureMap) -> FeatureMap:
+    def convolve(
+        self, path: str, conv: nn.Conv2d, features: FeatureMap
+    ) -> Float[Tensor, "batch out_channel out_height out_width"]:
         """PPIConv: strips of output rows, each with exactly the input rows it needs."""
         kernel, stride, padding = conv.kernel_size[0], conv.stride[0], _row_padding(conv)
         height = features.shape[-2]

@@ -11,7 +11,7 @@ from sfumato.models.loading import nothing
 from sfumato.models.weights import Wanted
 from sfumato.protocols.base import StepwiseClient
 from sfumato.protocols.plain.spec import Condition, Conditioned, Noisy, Plain, Prediction
-from sfumato.tensors import Latent
+from sfumato.tensors import GuidedPrediction, Latent
 from sfumato.transport.base import Channel
 from sfumato.wire.dtypes import WIRE_DTYPES
 
@@ -40,7 +40,7 @@ class PlainClient(StepwiseClient):
         """Gives a denoiser that lives at the cloud, which is told the conditioning once."""
         told: Conditioning | None = None
 
-        def remote(latent: Latent, timestep: Tensor, conditioning: Conditioning) -> Latent:
+        def remote(latent: Latent, timestep: Tensor, conditioning: Conditioning) -> GuidedPrediction:
             nonlocal told
             if told is not conditioning:
                 channel.exchange([_condition(conditioning)], Conditioned)

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sfumato.protocols.base import Spec, setting
-from sfumato.tensors import Latent, PooledEmbedding, TokenEmbeddings
+from sfumato.tensors import GuidedPrediction, Latent, PooledEmbedding, TokenEmbeddings
 from sfumato.wire.dtypes import WireDtype
 from sfumato.wire.messages import Message
 
@@ -88,4 +88,4 @@ class Prediction(Message):
 
     topic: ClassVar[str] = "unet"
 
-    prediction: Latent
+    prediction: GuidedPrediction

@@ -1,0 +1,40 @@
+import os
+
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+import pytest
+from hypothesis import settings
+
+from sfumato.bench.random_model import write_random_model
+from sfumato.models.folder import ModelFolder, find_model
+
+
+settings.register_profile("shared machine", deadline=None, max_examples=50)
+settings.load_profile("shared machine")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory):
+    """Keeps converted weights and key files of tests out of the user's cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="session")
+def tiny_sd(tmp_path_factory: pytest.TempPathFactory) -> ModelFolder:
+    """A random Stable Diffusion 1.x pipeline with three levels."""
+    return write_random_model("tiny-sd", tmp_path_factory.mktemp("models") / "tiny-sd", seed=1)
+
+
+@pytest.fixture(scope="session")
+def tiny_sdxl(tmp_path_factory: pytest.TempPathFactory) -> ModelFolder:
+    """A random Stable Diffusion XL pipeline."""
+    return write_random_model("tiny-sdxl", tmp_path_factory.mktemp("models") / "tiny-sdxl", seed=2)
+
+
+@pytest.fixture(scope="session")
+def portraits() -> ModelFolder:
+    """The bundled model."""
+    return find_model("portraits")
