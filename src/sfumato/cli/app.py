@@ -2,10 +2,12 @@
 
 import typer
 
+from sfumato.cli.bench import generate_bench, transport_bench
 from sfumato.cli.cost import cost
 from sfumato.cli.generate import EPILOG, generate
 from sfumato.cli.keys import keys
 from sfumato.cli.models import models
+from sfumato.cli.random_model import random_model
 from sfumato.cli.serve import serve
 
 app = typer.Typer(
@@ -19,3 +21,9 @@ app.command()(serve)
 app.command()(keys)
 app.command()(cost)
 app.command()(models)
+
+bench = typer.Typer(no_args_is_help=True, help="Measures speed, memory and traffic; prints ratios of one run.")
+bench.command("transport")(transport_bench)
+bench.command("generate")(generate_bench)
+bench.command("random-model")(random_model)
+app.add_typer(bench, name="bench")

@@ -14,8 +14,6 @@ from sfumato.client.local_clouds import LocalClouds
 
 if TYPE_CHECKING:
     from sfumato.client.pipeline import Clouds, PrivateOutput, PrivatePipeline
-    from sfumato.models.folder import ModelFolder
-    from sfumato.protocols.base import Spec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,12 +107,12 @@ def _pipeline(request: Request, started: LocalClouds | None) -> "PrivatePipeline
     num_clouds = len(request.clouds.split(",")) if request.clouds else request.local_clouds
     spec = parse_spec(find_spec(request.protocol), request.settings, num_clouds)
     model = find_model(request.model)
-    clouds = _clouds(request, spec, model, started)
+    clouds = _clouds(request, started)
     return PrivatePipeline(model, spec, clouds, torch_dtype=torch.float32, scheduler=request.scheduler)
 
 
-def _clouds(request: Request, spec: "Spec", model: "ModelFolder", started: LocalClouds | None) -> "Clouds":
-    from sfumato.client.recorded_clouds import RecordedClouds, TimedClouds
+def _clouds(request: Request, started: LocalClouds | None) -> "Clouds":
+    from sfumato.client.wrapped_clouds import RecordedClouds, TimedClouds
 
     if request.clouds:
         from sfumato.client.remote_clouds import RemoteClouds
@@ -126,7 +124,7 @@ def _clouds(request: Request, spec: "Spec", model: "ModelFolder", started: Local
         found = TimedClouds(started, request.timeout)
     if request.record is None:
         return found
-    return RecordedClouds(found, request.record, spec=spec, model_fingerprint=model.unet_fingerprint)
+    return RecordedClouds(found, request.record)
 
 
 def _warn_about_length(console: Console, pipe: "PrivatePipeline", prompt: str) -> None:

@@ -28,15 +28,13 @@ def print_summary(console: Console, report: Report, written: Sequence[Path]) -> 
 
 def _traffic(report: Report) -> Table:
     traffic = report.traffic
-    topics = sorted({topic for tallies in traffic.by_topic for topic in tallies} - {"session"})
     table = Table(title=f"{report.spec.name} on {report.model_name}", title_justify="left")
     table.add_column("cloud")
-    table.add_column("was asked for")
+    table.add_column("saw")
     for heading in ("requests", "sent MB", "received MB"):
         table.add_column(heading, justify="right")
     for index, name in enumerate(traffic.clouds):
-        asked = ", ".join(topic for topic in topics if topic in traffic.by_topic[index])
-        table.add_row(name, asked.replace("_", " "), *_numbers(report, [index]))
+        table.add_row(name, report.spec.seen_by(index), *_numbers(report, [index]))
     if len(traffic.clouds) > 1:
         table.add_section()
         table.add_row("all", "", *_numbers(report, range(len(traffic.clouds))))

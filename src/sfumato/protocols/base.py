@@ -61,6 +61,10 @@ class Spec(ABC):
     def not_hidden(self) -> tuple[str, ...]:
         """What a cloud learns all the same, a sentence each."""
 
+    @abstractmethod
+    def seen_by(self, cloud_index: int) -> str:
+        """What one cloud receives, in a few words, for the closing table."""
+
     def to_json(self) -> str:
         """The spec as canonical JSON: sorted keys, no blanks."""
         return json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))

@@ -63,14 +63,23 @@ class LayerSplit(Spec):
         """The bound on rows, and what it costs."""
         if not self.hides_rows:
             return (
-                f"Convolutions and norms give each of {self.num_clouds} clouds its strip only, but self_attention gives "
-                "every cloud K and V of all rows: nothing about the picture is bounded."
+                f"Convolutions and norms give each of {self.num_clouds} clouds its strip only, but self_attention "
+                "gives every cloud K and V of all rows: nothing about the picture is bounded."
             )
         return (
             f"None of {self.num_clouds} non-colluding clouds receives rows of the latent or of a feature map "
             "outside its strip and the border rows its convolutions need; the price is every layer's input and output "
             "on the wire."
         )
+
+    def seen_by(self, cloud_index: int) -> str:
+        """Its strip, and K and V where they go to every cloud."""
+        seen = [f"strip {cloud_index + 1} of {self.num_clouds}"]
+        if "cross_attention" in self.effective_offload:
+            seen.append("K, V of the text")
+        if not self.hides_rows:
+            seen.append("K, V of all rows")
+        return ", ".join(seen)
 
     @property
     def not_hidden(self) -> tuple[str, ...]:

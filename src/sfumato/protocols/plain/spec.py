@@ -32,6 +32,10 @@ class Plain(Spec):
         """Nothing."""
         return "Hides nothing from the cloud; TLS hides the run from the network."
 
+    def seen_by(self, cloud_index: int) -> str:  # noqa: ARG002
+        """Everything."""
+        return "the whole latent, the text embedding"
+
     @property
     def not_hidden(self) -> tuple[str, ...]:
         """Everything the cloud computes on."""

@@ -1,0 +1,25 @@
+"""``sfumato bench …``."""
+
+from typing import Annotated
+
+import typer
+
+
+def transport_bench(
+    scale: Annotated[float, typer.Option(min=0.05, help="More or fewer rounds than usual.")] = 1.0,
+) -> None:
+    """Times echo rounds over two cloud processes beside plain blocking TLS sockets."""
+    from sfumato.bench.transport import bench_transport
+
+    bench_transport(scale)
+
+
+def generate_bench(
+    model: Annotated[str, typer.Option(help="Model folder or name.")] = "portraits",
+    steps: Annotated[int, typer.Option(min=1, help="Denoising steps of each run.")] = 30,
+    repeats: Annotated[int, typer.Option(min=1, help="Runs of each command.")] = 5,
+) -> None:
+    """Times whole cold 'generate' commands beside the same picture by a stock diffusers script."""
+    from sfumato.bench.whole_command import bench_generate
+
+    bench_generate(model, steps=steps, repeats=repeats)
