@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import torch
 
-from sfumato.client.pipeline import PrivatePipeline
+from sfumato.client.pipeline import Clouds, PrivatePipeline
 from sfumato.models.folder import ModelFolder, find_model
 from sfumato.protocols.base import Spec
 from sfumato.transport.base import Channel
@@ -37,7 +37,7 @@ def simulate(
     *,
     scheduler: str = "dpm++",
     torch_dtype: torch.dtype = torch.float32,
-    served: ServedModel | None = None,
+    clouds: Clouds | None = None,
 ) -> PrivatePipeline:
     """Makes a pipeline whose clouds are in this process, with the same messages and the same byte counts.
 
@@ -46,12 +46,12 @@ def simulate(
         spec: the protocol.
         scheduler: ddim, dpm++, euler or lcm.
         torch_dtype: on the client.
-        served: a model loaded before, to share it between simulations.
+        clouds: made before, to share a loaded model between simulations or to record; by default new ones.
 
     Example:
         >>> pipe = simulate("portraits", LayerSplit(num_clouds=2))
         >>> pipe("a smiling woman with a hat", num_inference_steps=10, seed=1).report.traffic.rounds
     """
     folder = find_model(model) if isinstance(model, str) else model
-    clouds = InProcessClouds(served or serve_model(folder), spec.num_clouds)
-    return PrivatePipeline(folder, spec, clouds, torch_dtype=torch_dtype, scheduler=scheduler)
+    found = clouds or InProcessClouds(serve_model(folder), spec.num_clouds)
+    return PrivatePipeline(folder, spec, found, torch_dtype=torch_dtype, scheduler=scheduler)

@@ -55,11 +55,24 @@ def load_unet(
     if (found := model.class_name("unet")) != "UNet2DConditionModel":
         raise Unsupported(f"model {model.name!r} denoises with {found}; sfumato runs UNet2DConditionModel")
     config = model.config("unet")
+    _refuse_other_inputs(config, model.name)
     with torch.device("meta"):
         unet = UNet2DConditionModel.from_config(config)
     files = model.weight_files if shared_under is None else partial(_shared_files, model, dtype, shared_under)
     _fill(unet, model, "unet", wanted(unet) if wanted else everything, dtype, files)
     return unet.requires_grad_(False).eval()
+
+
+def _refuse_other_inputs(config: dict[str, Any], name: str) -> None:
+    """U-Nets that want more than a latent, a time and text would get a wrong picture, not an error."""
+    wants = [key for key in ("class_embed_type", "encoder_hid_dim_type", "time_cond_proj_dim") if config.get(key)]
+    if (added := config.get("addition_embed_type")) not in (None, "text_time"):
+        wants.append(f"addition_embed_type={added}")
+    if wants:
+        raise Unsupported(
+            f"the U-Net of model {name!r} needs {', '.join(wants)}; "
+            "sfumato runs text-to-image models of the Stable Diffusion 1.x, 2.x and XL kind"
+        )
 
 
 def meta_unet(model: ModelFolder) -> nn.Module:
