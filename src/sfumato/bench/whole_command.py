@@ -135,9 +135,25 @@ def bench_generate(model: str, *, steps: int, repeats: int) -> None:
         one = measure(path, steps=1, repeats=max(1, repeats // 2))
         bar.reset(task)
         whole = measure(path, steps=steps, repeats=repeats, progress=progress)
+    console.print(_help_line(repeats))
     console.print(_seconds_table(one, whole, steps))
     console.print(_memory_table(whole))
     console.print(_where_table(whole["layer-split, 4 clouds"], steps))
+
+
+def _help_line(repeats: int) -> str:
+    """How long ``--help`` takes, beside what a command that loads torch first could at best take."""
+    ways = (
+        Command(name="sfumato --help", arguments=[sys.executable, "-m", "sfumato", "--help"]),
+        Command(name="import torch", arguments=[sys.executable, "-c", "import torch"]),
+    )
+    found = {way.name: Measured() for way in ways}
+    for _ in range(repeats):
+        for way in ways:
+            run_once(way, found[way.name], Path(os.devnull + ".none"))
+    seconds = {name: median(measured.seconds) for name, measured in found.items()}
+    text = ", ".join(f"{name} {value:.2f} s" for name, value in seconds.items())
+    return f"{text}: ratio {seconds['sfumato --help'] / seconds['import torch']:.2f}\n"
 
 
 def _seconds_table(one: dict[str, Measured], whole: dict[str, Measured], steps: int) -> Table:

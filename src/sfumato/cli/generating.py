@@ -172,7 +172,8 @@ def _progress(console: Console, num_steps: int) -> Iterator[Callable[[int, int],
         task = progress.add_task("waiting for the clouds", total=num_steps, sent=0.0)
 
         def advance(done: int, sent_bytes: int) -> None:
-            progress.update(task, description="denoising", completed=done, sent=sent_bytes / 1e6)
+            doing = "denoising" if done < num_steps else "decoding"
+            progress.update(task, description=doing, completed=done, sent=sent_bytes / 1e6)
 
         yield advance
 
