@@ -8,15 +8,13 @@ below are the ones that yield its cells. A real run sends more: see :mod:`sfumat
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-import torch
-
 from sfumato.bench.cost import FLOAT_BYTES, Compute, Cost, Sizes, TopicCost
 from sfumato.bench.link import Link
 from sfumato.bench.published_cells import cells, notes
-from sfumato.bench.skeleton import Skeleton
-from sfumato.models.denoiser import meta_conditioning, predict
+from sfumato.bench.skeleton import Skeleton, whole_skeleton
+from sfumato.client.accounting import unet_layers
 from sfumato.models.folder import ModelFolder
-from sfumato.models.layers import Layer, measured
+from sfumato.models.layers import Layer
 from sfumato.protocols.base import Spec
 from sfumato.protocols.layer_split.spec import LayerSplit
 
@@ -67,9 +65,9 @@ def count_as_published(
     """
     if not isinstance(spec, LayerSplit):
         raise ValueError(f"only {LayerSplit.name} was published, got {spec.name}: leave out --as-published")
-    parts = Skeleton.of(model)
+    parts = whole_skeleton(model)
     rows, columns = parts.latent_size(height, width)
-    layers = one_pass(parts, rows, columns)
+    layers = unet_layers(model, (1, parts.config.in_channels, rows, columns), 1, parts.num_tokens)
     check_clouds(spec.num_clouds, layers)
     tables = _tables(layers, spec.num_clouds, parts.config.norm_num_groups)
     counted = parts.parameters()
@@ -108,15 +106,6 @@ def _compute(
         text_encoder_flops=parts.text_flops(1),
         vae_decoder_flops=parts.decoder_flops(*latent),
     )
-
-
-def one_pass(parts: Skeleton, rows: int, columns: int) -> list[Layer]:
-    """The layers of one U-Net pass of one prompt, on the meta device."""
-    conditioning = meta_conditioning(parts.config, batch=1, num_tokens=parts.num_tokens)
-    latent = torch.empty(1, parts.config.in_channels, rows, columns, device="meta")
-    with torch.no_grad(), measured(parts.unet) as calls:
-        predict(parts.unet, latent, torch.tensor(0), conditioning)
-    return calls
 
 
 def check_clouds(num_clouds: int, layers: Sequence[Layer]) -> None:

@@ -7,7 +7,7 @@ import torch
 from sfumato.bench.cost import FLOAT_BYTES, Compute, Cost, Once, Sizes, TopicCost
 from sfumato.bench.dry_run import DryRun, Round, dry_run
 from sfumato.bench.link import MODEL, Link
-from sfumato.bench.skeleton import Skeleton
+from sfumato.bench.skeleton import Skeleton, whole_skeleton
 from sfumato.client.catalog import client_half
 from sfumato.models.denoiser import meta_conditioning
 from sfumato.models.folder import ModelFolder
@@ -36,7 +36,7 @@ def count_cost(
         Unsupported: the protocol cannot run this model, or has no repeating step.
         ValueError: the picture's size does not fit the model, or the clouds do not fit the picture.
     """
-    parts = Skeleton.of(model)
+    parts = whole_skeleton(model)
     rows, columns = parts.latent_size(height, width)
     prompts = 2 if guided else 1
     latent = torch.empty(1, parts.config.in_channels, rows, columns, device="meta")

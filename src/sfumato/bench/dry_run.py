@@ -37,7 +37,7 @@ class Round:
     """Per cloud."""
     received_bytes: tuple[int, ...]
     cloud_flops: int
-    """All clouds together."""
+    """All clouds together; counted in the second step only."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +71,7 @@ class _Ledger:
     """Writes down what each cloud was asked."""
 
     answers: list[list[_Answer]] = field(default_factory=list)
+    counts_flops: bool = False
 
     def watch(self, handler: Handler) -> Handler:
         """Wraps one cloud's handler."""
@@ -78,13 +79,18 @@ class _Ledger:
         self.answers.append(mine)
 
         def watched(request: Message) -> Message:
-            with counted_flops() as flops:
-                reply = handler(request)
-            sizes = encoded_size(request), encoded_size(reply)
-            mine.append(_Answer(request.topic, *sizes, flops()))
+            reply, flops = self._answer(handler, request)
+            mine.append(_Answer(request.topic, encoded_size(request), encoded_size(reply), flops))
             return reply
 
         return watched
+
+    def _answer(self, handler: Handler, request: Message) -> tuple[Message, int]:
+        if not self.counts_flops:
+            return handler(request), 0
+        with counted_flops() as flops:
+            reply = handler(request)
+        return reply, flops()
 
     def take(self) -> tuple[Round, ...]:
         """The rounds since the last call."""
@@ -134,6 +140,7 @@ def dry_run(spec: Spec, unet: nn.Module, latent: Latent, conditioning: Condition
     with torch.no_grad(), _remote(spec, unet, channel) as denoiser:
         denoiser(latent, _timestep(1), conditioning)
         first = ledger.take()
+        ledger.counts_flops = True
         with counted_flops() as flops:
             denoiser(latent, _timestep(0), conditioning)
         second = ledger.take()

@@ -1,6 +1,7 @@
 """The parts of a model on the meta device, built from configurations alone, and what can be counted on them."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -76,12 +77,6 @@ class Skeleton:
     vae: Any
     text_encoders: tuple[nn.Module, ...]
 
-    @classmethod
-    def of(cls, model: ModelFolder) -> "Skeleton":
-        """Builds all parts of a model."""
-        encoders = tuple(skeleton(model, c) for c in TEXT_ENCODERS if model.has(c))
-        return cls(skeleton(model, "unet"), skeleton(model, "vae"), encoders)
-
     @property
     def num_tokens(self) -> int:
         """Length to which every prompt is padded."""
@@ -145,3 +140,10 @@ class Skeleton:
         with torch.no_grad(), counted_flops() as flops:
             self.vae.decode(latent)
         return flops()
+
+
+@lru_cache(maxsize=4)
+def whole_skeleton(model: ModelFolder) -> Skeleton:
+    """Builds all parts of a model; kept, because several numbers of clouds are counted on the same one."""
+    encoders = tuple(skeleton(model, c) for c in TEXT_ENCODERS if model.has(c))
+    return Skeleton(skeleton(model, "unet"), skeleton(model, "vae"), encoders)

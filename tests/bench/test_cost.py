@@ -1,0 +1,182 @@
+"""The dry run counts exactly what a real run's counters show."""
+
+import json
+from functools import cache
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from sfumato.bench.counting import count_cost
+from sfumato.bench.link import FIVE_G, Link
+from sfumato.client.accounting import unet_layers
+from sfumato.client.pipeline import PrivatePipeline
+from sfumato.models.folder import find_architecture
+from sfumato.protocols.layer_split.spec import LayerSplit
+from sfumato.protocols.plain.spec import Plain
+from sfumato.simulation import simulate
+
+STEPS = 2
+
+
+@cache
+def counted(name, spec):
+    """One count for all tests that look at it."""
+    return count_cost(find_architecture(name), spec, FIVE_G)
+
+
+EVERY_LAYER = frozenset({"conv", "pointwise_conv", "self_attention", "cross_attention", "norm"})
+SPECS = {
+    "plain": Plain(),
+    "plain fp16": Plain(wire_dtype="fp16"),
+    "default": LayerSplit(num_clouds=4),
+    "every layer, uneven strips": LayerSplit(num_clouds=3, offload=EVERY_LAYER),
+    "bf16, prompt at home": LayerSplit(num_clouds=2, wire_dtype="bf16", cross_attention="client"),
+}
+
+
+def assert_counts_equal(cost, traffic, steps):
+    """Bytes of every topic, way and extreme, and rounds, exactly."""
+    per_cloud = [traffic.tally(i) for i in range(cost.clouds)]
+    assert cost.once.rounds + steps * cost.rounds == traffic.rounds
+    assert cost.once.sent_bytes + steps * cost.sent_bytes == sum(t.sent_bytes for t in per_cloud)
+    assert cost.once.received_bytes + steps * cost.received_bytes == sum(t.received_bytes for t in per_cloud)
+    for topic, spent in cost.per_cloud.items():
+        tallies = [topics[topic] for topics in traffic.by_topic]
+        assert all(t.requests == steps * spent.rounds for t in tallies)
+        assert spent.up.min == min(t.min_sent_bytes for t in tallies)
+        assert spent.up.max == max(t.max_sent_bytes for t in tallies)
+        assert spent.up.total * steps == max(t.sent_bytes for t in tallies)
+        assert spent.up.all_clouds * steps == sum(t.sent_bytes for t in tallies)
+        assert spent.down.min == min(t.min_received_bytes for t in tallies)
+        assert spent.down.max == max(t.max_received_bytes for t in tallies)
+        assert spent.down.total * steps == max(t.received_bytes for t in tallies)
+        assert spent.down.all_clouds * steps == sum(t.received_bytes for t in tallies)
+
+
+@pytest.mark.parametrize(("name", "guided"), [*((name, True) for name in SPECS), ("plain", False)])
+def test_equals_the_counters_of_a_run_in_process(tiny_sd, name, guided):
+    spec = SPECS[name]
+    cost = count_cost(tiny_sd, spec, FIVE_G, guided=guided)
+    with simulate(tiny_sd, spec, scheduler="ddim") as pipe:
+        run = pipe(
+            "a red hat", num_inference_steps=STEPS, guidance_scale=5.0 if guided else 1.0, seed=1, output_type="latent"
+        )
+    assert_counts_equal(cost, run.report.traffic, STEPS)
+
+
+def test_equals_the_counters_of_sdxl_at_another_size(tiny_sdxl):
+    spec = LayerSplit(num_clouds=3, offload=EVERY_LAYER)
+    cost = count_cost(tiny_sdxl, spec, FIVE_G, height=48, width=80)
+    with simulate(tiny_sdxl, spec, scheduler="ddim") as pipe:
+        run = pipe("a red hat", num_inference_steps=STEPS, seed=1, height=48, width=80, output_type="latent")
+    assert (cost.height, cost.width) == (48, 80)
+    assert_counts_equal(cost, run.report.traffic, STEPS)
+
+
+def test_equals_the_counters_of_a_run_over_the_network(tiny_sd):
+    spec = LayerSplit(num_clouds=2)
+    cost = count_cost(tiny_sd, spec, FIVE_G)
+    with PrivatePipeline.from_pretrained(tiny_sd.path, protocol=spec, scheduler="ddim") as pipe:
+        run = pipe("a red hat", num_inference_steps=STEPS, seed=1, output_type="latent")
+    assert_counts_equal(cost, run.report.traffic, STEPS)
+
+
+def test_flops_of_both_sides_are_those_of_the_layers():
+    model, spec = find_architecture("tiny-sd"), LayerSplit(num_clouds=4)
+    layers = unet_layers(model, (1, 4, 32, 32), 2, 77)
+    plain, split = counted("tiny-sd", Plain()), counted("tiny-sd", spec)
+    assert plain.compute.client_flops == 0
+    assert plain.compute.cloud_flops == sum(layer.flops for layer in layers)
+    stays = [layer.flops for layer in layers if layer.kind not in spec.effective_offload]
+    assert split.compute.client_flops == sum(stays)
+    # Strips meet without overlap in their outputs, so cutting adds no work.
+    assert split.compute.cloud_flops == plain.compute.cloud_flops - sum(stays)
+
+
+def test_the_client_holds_what_its_half_keeps():
+    plain, split = counted("tiny-sd", Plain()), counted("tiny-sd", LayerSplit(num_clouds=4))
+    ours = 4 * (plain.parameters.text_encoder + plain.parameters.vae_decoder)
+    assert plain.compute.client_weight_bytes == ours
+    assert ours < split.compute.client_weight_bytes < ours + 4 * plain.parameters.unet
+
+
+def test_seconds_follow_the_link_model():
+    model = find_architecture("tiny-sd")
+    still = count_cost(model, Plain(), Link(up_mbit=8, down_mbit=8, rtt_milliseconds=0))
+    far = count_cost(
+        model, LayerSplit(offload=frozenset({"norm"})), Link(up_mbit=1e9, down_mbit=1e9, rtt_milliseconds=100)
+    )
+    assert still.seconds_per_step == pytest.approx(max(still.sent_bytes, still.received_bytes) / 1e6)
+    assert far.seconds_per_step == pytest.approx(0.1 * far.rounds, rel=1e-3)
+
+
+def test_sizes_that_do_not_fit_are_refused():
+    model = find_architecture("tiny-sd")
+    with pytest.raises(ValueError, match="multiples of 2, got 33 and 64"):
+        count_cost(model, Plain(), FIVE_G, height=33)
+    with pytest.raises(ValueError, match="num_clouds must be at most 8"):
+        count_cost(model, LayerSplit(num_clouds=9), FIVE_G)
+
+
+CONTRACT = {
+    "model",
+    "protocol",
+    "spec",
+    "clouds",
+    "rounds",
+    "seconds_per_step",
+    "parameters",
+    "per_cloud",
+    "totals",
+    "compute",
+}
+
+
+def run_cost(*arguments):
+    from sfumato.cli.cost import cost
+
+    app = typer.Typer()
+    app.command()(cost)
+    return CliRunner().invoke(app, list(arguments), catch_exceptions=False)
+
+
+def test_json_keeps_its_contract():
+    result = run_cost("--model", "tiny-sd", "--clouds", "2", "--format", "json")
+    found = json.loads(result.stdout)
+    assert set(found) >= CONTRACT
+    assert found["clouds"] == found["spec"]["num_clouds"] == 2
+    assert set(found["parameters"]) == {"text_encoder", "vae_decoder", "unet", "conv", "attention"}
+    assert set(found["totals"]) == {"sent_bytes", "received_bytes"}
+    assert {"client_flops", "cloud_flops", "client_weight_bytes"} <= set(found["compute"])
+    for spent in found["per_cloud"].values():
+        assert {"min", "max", "total"} <= set(spent["up"]) & set(spent["down"])
+    assert found["totals"]["sent_bytes"] == sum(t["up"]["all_clouds"] for t in found["per_cloud"].values())
+
+
+def test_several_numbers_of_clouds_give_a_list():
+    result = run_cost("--model", "sd15", "--clouds", "2,4,8", "--as-published", "--format", "json")
+    assert [(c["clouds"], c["published"]["tables"]["VIII"]["up"]["total"]) for c in json.loads(result.stdout)] == [
+        (2, 85.23),
+        (4, 47.03),
+        (8, 27.92),
+    ]
+
+
+def test_settings_reach_the_spec():
+    arguments = ("--set", "cross_attention=client", "--set", "wire_dtype=fp16")
+    found = json.loads(run_cost("--model", "tiny-sd", *arguments, "--format", "json").stdout)
+    assert found["spec"]["wire_dtype"] == "fp16"
+    assert "cross_attention" not in found["per_cloud"]
+
+
+def test_the_table_shows_layers_totals_and_the_model_of_time():
+    shown = run_cost("--model", "tiny-sd", "--clouds", "2", "--set", "offload=conv,norm").stdout
+    for text in ("tiny-sd, 64 x 64, layer-split, 2 clouds", "conv", "norm", "total", "once a run", "computing time"):
+        assert text in shown
+
+
+@pytest.mark.parametrize("clouds", ["0", "two", "2,,4", "-1", ""])
+def test_wrong_numbers_of_clouds(clouds):
+    with pytest.raises(ValueError, match="--clouds takes one or more numbers"):
+        run_cost("--model", "tiny-sd", f"--clouds={clouds}")
