@@ -72,14 +72,13 @@ def count_as_published(
     tables = _tables(layers, spec.num_clouds, parts.config.norm_num_groups)
     counted = parts.parameters()
     published = cells(tables, counted, link)
-    scale = parts.pixels_per_latent_row
     return Cost(
         model=model.name,
         protocol=spec.name,
         spec=spec.to_dict(),
         clouds=spec.num_clouds,
-        height=rows * scale,
-        width=columns * scale,
+        height=rows * parts.pixels_per_latent_row,
+        width=columns * parts.pixels_per_latent_row,
         rounds=sum(t.rounds for t in tables.values()),
         seconds_per_step=published["seconds"]["step"],
         link=str(link),

@@ -12,6 +12,7 @@ from sfumato.client.catalog import client_half
 from sfumato.models.denoiser import meta_conditioning
 from sfumato.models.folder import ModelFolder
 from sfumato.protocols.base import Spec
+from sfumato.tensors import Latent
 
 
 def count_cost(
@@ -56,14 +57,18 @@ def count_cost(
         parameters=parts.parameters(),
         per_cloud=_by_topic(run.step),
         once=_once(run, link),
-        compute=Compute(
-            client_flops=run.client_flops,
-            cloud_flops=sum(r.cloud_flops for r in run.step),
-            client_weight_bytes=_client_weight_bytes(parts, spec),
-            text_encoder_flops=parts.text_flops(prompts),
-            vae_decoder_flops=parts.decoder_flops(rows, columns),
-        ),
+        compute=_compute(parts, spec, run, latent, prompts),
         notes=_notes(guided),
+    )
+
+
+def _compute(parts: Skeleton, spec: Spec, run: DryRun, latent: Latent, num_prompts: int) -> Compute:
+    return Compute(
+        client_flops=run.client_flops,
+        cloud_flops=sum(r.cloud_flops for r in run.step),
+        client_weight_bytes=_client_weight_bytes(parts, spec),
+        text_encoder_flops=parts.text_flops(num_prompts),
+        vae_decoder_flops=parts.decoder_flops(*latent.shape[-2:]),
     )
 
 
