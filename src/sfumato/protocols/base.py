@@ -140,6 +140,17 @@ class ClientHalf(ABC):
         """Says which parameters of a U-Net (given on the meta device) the client needs; others are not loaded."""
 
     @abstractmethod
+    def check(self, unet: nn.Module, latent_shape: tuple[int, ...]) -> None:
+        """Refuses what this protocol cannot run, before any cloud is contacted.
+
+        Run by: client.
+
+        Raises:
+            Unsupported: the model does not fit the protocol.
+            ValueError: the spec does not fit the picture's size.
+        """
+
+    @abstractmethod
     def generate(self, unet: nn.Module, channel: Channel, sampling: Sampling, on_step: "OnStep") -> Latent:
         """Runs one generation and returns the final latent.
 

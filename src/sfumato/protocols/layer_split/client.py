@@ -28,6 +28,7 @@ from sfumato.protocols.layer_split.spec import (
     Strip,
 )
 from sfumato.protocols.partition import Partition, window
+from sfumato.protocols.replies import checked
 from sfumato.tensors import FeatureMap, GuidedPrediction, Latent
 from sfumato.transport.base import Channel
 from sfumato.wire.dtypes import WIRE_DTYPES
@@ -54,6 +55,16 @@ class LayerSplitClient(StepwiseClient):
         paths = {path for path, kind, _ in layers_of(unet) if kind in away}
         return lambda parameter: parameter.rpartition(".")[0] not in paths
 
+    def check(self, unet: nn.Module, latent_shape: tuple[int, ...]) -> None:
+        """Ordinary attention, and no more clouds than the deepest feature map has rows."""
+        require_plain_attention(unet, self._spec.name)
+        self._layout(unet, latent_shape)
+
+    def _layout(self, unet: nn.Module, latent_shape: tuple[int, ...]) -> "_Layout":
+        config: Any = unet.config
+        height, width = latent_shape[-2:]
+        return _Layout(Partition(height, self._spec.num_clouds, len(config.block_out_channels)), width)
+
     @contextmanager
     def denoiser(self, unet: nn.Module, channel: Channel) -> Iterator[Denoiser]:
         """Gives a denoiser whose offloaded layers run on the clouds.
@@ -63,13 +74,9 @@ class LayerSplitClient(StepwiseClient):
             ValueError: more clouds than the deepest feature map has rows.
         """
         require_plain_attention(unet, self._spec.name)
-        config: Any = unet.config
-        num_levels = len(config.block_out_channels)
 
         def remote(latent: Latent, timestep: Tensor, conditioning: Conditioning) -> GuidedPrediction:
-            height, width = latent.shape[-2:]
-            layout = _Layout(Partition(height, self._spec.num_clouds, num_levels), width)
-            link.layout = layout
+            link.layout = self._layout(unet, tuple(latent.shape))
             return predict(unet, latent, timestep, conditioning)
 
         link = _Link(self._spec, channel)
@@ -128,13 +135,15 @@ class _Link:
         out_height = (height + 2 * padding - kernel) // stride + 1
         kind = PointwiseStrip if kernel == 1 and conv.kernel_size[1] == 1 else ConvStrip
         sent = features.to(self._dtype)
-        requests = []
+        out_width = (features.shape[-1] + 2 * _column_padding(conv) - conv.kernel_size[1]) // conv.stride[1] + 1
+        requests, shapes = [], []
         for strip in self.layout.partition.strips(out_height):
             need = window(strip, height, kernel=kernel, stride=stride, padding=padding)
             rows = sent[:, :, need.rows.start : need.rows.stop]
             requests.append(kind(path=path, rows=rows, pad_top=need.pad_top, pad_bottom=need.pad_bottom))
-        replies = self._channel.exchange(requests, Strip)
-        return torch.cat([r.rows for r in replies], dim=2).to(features.dtype)
+            shapes.append((features.shape[0], conv.out_channels, strip.num_rows, out_width))
+        answers = [r.rows for r in self._channel.exchange(requests, Strip)]
+        return torch.cat(checked(self._channel, answers, shapes, self._dtype, path), dim=2).to(features.dtype)
 
     def group_norm(self, path: str, norm: nn.GroupNorm, features: FeatureMap) -> FeatureMap:
         """PPIGN: the clouds return statistics of their strips, the client merges and normalises."""
@@ -142,8 +151,11 @@ class _Link:
         sent = features.to(self._dtype)
         requests = [NormStrip(path=path, rows=sent[:, :, r.start : r.stop]) for r in strips]
         replies = self._channel.exchange(requests, Moments)
-        mean = torch.stack([r.mean for r in replies])
-        variance = torch.stack([r.variance for r in replies])
+        shapes = [(features.shape[0], norm.num_groups)] * len(strips)
+        means, variances = [r.mean for r in replies], [r.variance for r in replies]
+        mean = torch.stack(checked(self._channel, means, shapes, torch.float32, path))
+        # Below zero only by rounding, or by a cloud that errs; a root of it would be no number.
+        variance = torch.stack(checked(self._channel, variances, shapes, torch.float32, path)).clamp_min(0)
         if self._spec.merge == "paper":
             merged = merge_as_published(mean, variance)
         else:
@@ -158,8 +170,9 @@ class _Link:
             kind(path=path, query=sent[0][:, tokens], key=sent[1], value=sent[2])
             for tokens in self.layout.token_strips(query.shape[1])
         ]
-        replies = self._channel.exchange(requests, Strip)
-        return torch.cat([r.rows for r in replies], dim=1).to(query.dtype)
+        answers = [r.rows for r in self._channel.exchange(requests, Strip)]
+        shapes = [tuple(r.query.shape) for r in requests]
+        return torch.cat(checked(self._channel, answers, shapes, self._dtype, path), dim=1).to(query.dtype)
 
 
 class _SplitAttention:
@@ -187,3 +200,7 @@ class _SplitAttention:
 
 def _row_padding(conv: nn.Conv2d) -> int:
     return conv.padding[0] if isinstance(conv.padding, tuple) else 0
+
+
+def _column_padding(conv: nn.Conv2d) -> int:
+    return conv.padding[1] if isinstance(conv.padding, tuple) else 0

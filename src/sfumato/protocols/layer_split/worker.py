@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
+from diffusers.models.attention_processor import Attention
 from torch import Tensor, nn
 
 from sfumato.errors import WireError
@@ -66,7 +67,14 @@ class LayerSplitWorker(WorkerHalf):
     def _convolve(self, request: ConvStrip) -> Strip:
         conv = self._layer(request.path, nn.Conv2d)
         rows, top, bottom = request.rows, request.pad_top, request.pad_bottom
-        if rows.shape[1] != conv.in_channels or not 0 <= min(top, bottom) <= max(top, bottom) < conv.kernel_size[0]:
+        _require_numbers(rows, num_axes=4)
+        height, width = rows.shape[2] + top + bottom, rows.shape[3] + 2 * conv.padding[1]
+        if (
+            rows.shape[1] != conv.in_channels
+            or not 0 <= min(top, bottom) <= max(top, bottom) < conv.kernel_size[0]
+            or height < conv.kernel_size[0]
+            or width < conv.kernel_size[1]
+        ):
             raise WireError(f"a strip of shape {tuple(rows.shape)} does not fit the convolution it names")
         padded = F.pad(rows.to(conv.weight.dtype), (0, 0, top, bottom))
         out = F.conv2d(padded, conv.weight, conv.bias, conv.stride, (0, conv.padding[1]), conv.dilation, conv.groups)
@@ -74,6 +82,7 @@ class LayerSplitWorker(WorkerHalf):
 
     def _measure(self, request: NormStrip) -> Moments:
         norm = self._layer(request.path, nn.GroupNorm)
+        _require_numbers(request.rows, num_axes=4)
         batch, channels = request.rows.shape[:2]
         if channels != norm.num_channels:
             raise WireError(f"a strip of {channels} channels does not fit the norm it names")
@@ -82,14 +91,28 @@ class LayerSplitWorker(WorkerHalf):
         return Moments(mean=mean, variance=variance)
 
     def _attend(self, request: CrossAttentionStrip) -> Strip:
-        layer = self._layer(request.path, nn.Module)
-        query, key, value = (_heads(t, layer.heads) for t in (request.query, request.key, request.value))
+        layer = self._layer(request.path, Attention)
+        tokens = (request.query, request.key, request.value)
+        for each in tokens:
+            _require_numbers(each, num_axes=3)
+        if request.key.shape != request.value.shape or {(t.shape[0], t.shape[2]) for t in tokens} != {
+            (request.query.shape[0], layer.inner_dim)
+        }:
+            shapes = ", ".join(str(tuple(t.shape)) for t in tokens)
+            raise WireError(f"queries, keys and values of shapes {shapes} do not fit the attention they name")
+        query, key, value = (_heads(t, layer.heads) for t in tokens)
         out = F.scaled_dot_product_attention(query, key, value)
         merged = out.transpose(1, 2).flatten(2)
         return Strip(rows=merged.to(request.query.dtype))
 
 
 def _heads(tokens: Tensor, num_heads: int) -> Tensor:
-    if tokens.shape[-1] % num_heads:
-        raise WireError(f"tokens of width {tokens.shape[-1]} do not fit {num_heads} heads")
     return tokens.float().unflatten(-1, (num_heads, -1)).transpose(1, 2)
+
+
+def _require_numbers(tensor: Tensor, num_axes: int) -> None:
+    if tensor.ndim != num_axes or not tensor.is_floating_point() or not tensor.numel():
+        raise WireError(
+            f"a tensor of shape {tuple(tensor.shape)} and format {tensor.dtype} came where one of {num_axes} axes and "
+            "floating point was due"
+        )

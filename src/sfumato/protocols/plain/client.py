@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -11,6 +12,7 @@ from sfumato.models.loading import nothing
 from sfumato.models.weights import Wanted
 from sfumato.protocols.base import StepwiseClient
 from sfumato.protocols.plain.spec import Condition, Conditioned, Noisy, Plain, Prediction
+from sfumato.protocols.replies import checked
 from sfumato.tensors import GuidedPrediction, Latent
 from sfumato.transport.base import Channel
 from sfumato.wire.dtypes import WIRE_DTYPES
@@ -35,9 +37,13 @@ class PlainClient(StepwiseClient):
         """No U-Net weight stays on the client."""
         return nothing
 
+    def check(self, unet: nn.Module, latent_shape: tuple[int, ...]) -> None:
+        """Any model and size."""
+
     @contextmanager
-    def denoiser(self, unet: nn.Module, channel: Channel) -> Iterator[Denoiser]:  # noqa: ARG002
+    def denoiser(self, unet: nn.Module, channel: Channel) -> Iterator[Denoiser]:
         """Gives a denoiser that lives at the cloud, which is told the conditioning once."""
+        config: Any = unet.config
         told: Conditioning | None = None
 
         def remote(latent: Latent, timestep: Tensor, conditioning: Conditioning) -> GuidedPrediction:
@@ -47,7 +53,9 @@ class PlainClient(StepwiseClient):
                 told = conditioning
             request = Noisy(latent=latent.to(self._dtype), timestep=float(timestep))
             (reply,) = channel.exchange([request], Prediction)
-            return reply.prediction.to(latent.dtype)
+            shape = (conditioning.batch, config["out_channels"], *latent.shape[2:])
+            (prediction,) = checked(channel, [reply.prediction], [shape], self._dtype, "a latent")
+            return prediction.to(latent.dtype)
 
         yield remote
 
