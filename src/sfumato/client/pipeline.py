@@ -3,10 +3,11 @@
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from time import perf_counter
 from types import TracebackType
-from typing import Any, Literal, Protocol, Self
+from typing import Any, Literal, Protocol, Self, get_args
 
 import numpy as np
 import torch
@@ -18,12 +19,15 @@ from sfumato.client.accounting import Accounting
 from sfumato.client.catalog import client_half
 from sfumato.client.report import Report
 from sfumato.client.sessions import open_session
+from sfumato.errors import ModelError
 from sfumato.models.conditioning import PromptEncoder
 from sfumato.models.decoding import decode, scale_factor, to_uint8
 from sfumato.models.folder import ModelFolder, find_model
 from sfumato.models.loading import load_decoder, load_unet
 from sfumato.models.sampling import Sampling, Step, initial_latents, make_scheduler
 from sfumato.protocols.base import Spec
+from sfumato.protocols.replies import is_finite
+from sfumato.randomness import fresh_seed, seeded_generator
 from sfumato.tensors import Latent
 from sfumato.transport.base import Channel, Traffic
 
@@ -137,7 +141,7 @@ class PrivatePipeline:
             num_inference_steps: denoising steps.
             guidance_scale: above 1, both guidance halves run in one exchange.
             generator: fixes the noise, not the protocol's secrets.
-            seed: makes the generator, and is named in the report.
+            seed: makes the generator, and is named in the report; drawn at random without either.
             height, width: pixels; the default is the model's own size.
             num_images_per_prompt: pictures for each prompt.
             output_type: ``pil``, ``np`` (bytes, batch height width 3), ``pt`` (0 to 1) or ``latent``.
@@ -150,8 +154,12 @@ class PrivatePipeline:
         started = perf_counter()
         if generator is not None and seed is not None:
             raise ValueError("give a generator or a seed, not both")
-        if seed is not None:
-            generator = torch.Generator("cpu").manual_seed(seed)
+        if output_type not in get_args(OutputType):
+            raise ValueError(f"output_type must be one of {', '.join(get_args(OutputType))}, got {output_type!r}")
+        if generator is None:
+            # Not torch's own generator: its seed is the same in every process, and a cloud would know the noise.
+            seed = fresh_seed() if seed is None else seed
+            generator = seeded_generator(seed)
         size = self._size(height, width)
         prompts = [prompt] if isinstance(prompt, str) else prompt
         accounting = Accounting(self.model, self._half.offloaded)
@@ -165,6 +173,7 @@ class PrivatePipeline:
                 size,
                 num_images_per_prompt,
             )
+        self._half.check(self._unet, tuple(sampling.noise.shape))
         latents, channel = self._run(sampling, callback_on_step_end)
         with accounting.client_work():
             images = self._images(latents, output_type)
@@ -210,6 +219,8 @@ class PrivatePipeline:
             raise ValueError("give at least one prompt and at least one picture a prompt")
         if num_inference_steps < 1:
             raise ValueError(f"num_inference_steps must be at least 1, got {num_inference_steps}")
+        if not isfinite(guidance_scale):
+            raise ValueError(f"guidance_scale must be a finite number, got {guidance_scale}")
         negatives = [negative] * len(prompts) if isinstance(negative, str) else negative
         if negatives is not None and len(negatives) != len(prompts):
             raise ValueError(f"{len(negatives)} negative prompts were given for {len(prompts)} prompts")
@@ -245,9 +256,14 @@ class PrivatePipeline:
             return self._half.generate(self._unet, channel, sampling, on_step), channel
 
     def _images(self, latents: Latent, output_type: OutputType) -> list[Image.Image] | NDArray[np.uint8] | torch.Tensor:
+        pictures = latents if output_type == "latent" else decode(self._decoder, latents)
+        if not is_finite(pictures):
+            raise ModelError(
+                f"model {self.model.name!r} gave numbers that are not finite: its weights are damaged, "
+                "or a number format is too narrow for it"
+            )
         if output_type == "latent":
             return latents
-        pictures = decode(self._decoder, latents)
         if output_type == "pt":
             return pictures
         array = to_uint8(pictures)
