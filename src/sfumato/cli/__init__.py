@@ -1,15 +1,27 @@
 """The command line. Nothing here imports torch before a command needs it, so ``--help`` answers at once."""
 
 import sys
+from typing import Any
+
+import typer
 
 from sfumato.cli.app import app
 from sfumato.errors import SfumatoError
+
+# typer exports the classes below this one only.
+_Misuse: Any = typer.BadParameter.__base__
+_INTERRUPTED = 130
 
 
 def main() -> None:
     """Runs ``sfumato``. Exit codes: 0, 1 a run failed, 2 wrong usage, 130 interrupted."""
     try:
-        app()
+        code = app(standalone_mode=False)
+        if code == _INTERRUPTED:
+            raise KeyboardInterrupt
+        sys.exit(code or 0)
+    except _Misuse as error:
+        _explain(error)
     except SfumatoError as error:
         _fail(str(error), 1)
     except ValueError as error:
@@ -17,7 +29,16 @@ def main() -> None:
     except OSError as error:
         _fail(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}", 1)
     except KeyboardInterrupt:
-        _fail("interrupted; nothing was written", 130)
+        _fail("interrupted; nothing was written", _INTERRUPTED)
+
+
+def _explain(error: Any) -> None:
+    """Help where a command was named without anything else, and one sentence otherwise."""
+    if type(error).__name__ == "NoArgsIsHelpError":
+        error.show()
+        sys.exit(error.exit_code)
+    where = f" (see '{error.ctx.command_path} --help')" if error.ctx else ""
+    _fail(f"{error.format_message().rstrip('.')}{where}", 2)
 
 
 def _fail(sentence: str, code: int) -> None:

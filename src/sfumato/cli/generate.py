@@ -25,7 +25,9 @@ def generate(
     steps: Annotated[int, typer.Option(min=1, help="Denoising steps.")] = 30,
     guidance_scale: Annotated[float, typer.Option(help="How strongly the prompt counts; 1 turns guidance off.")] = 5.0,
     scheduler: Annotated[str, typer.Option(help="ddim, dpm++, euler or lcm.")] = "dpm++",
-    seed: Annotated[int | None, typer.Option(min=0, help="Fixes the picture; drawn at random otherwise.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, max=2**63 - 1, help="Fixes the picture; drawn at random otherwise.")
+    ] = None,
     height: Annotated[int | None, typer.Option(help="Pixels; the default is the model's.")] = None,
     width: Annotated[int | None, typer.Option(help="Pixels; the default is the model's.")] = None,
     num_images: Annotated[int, typer.Option(min=1, help="Pictures, all in the same exchanges.")] = 1,
@@ -44,7 +46,7 @@ def generate(
 
         print_help(context, protocol if _given(context, "protocol") else None)
         raise typer.Exit
-    if prompt is None:
+    if prompt is None or not prompt.strip():
         raise ValueError("say what the picture should show: sfumato generate 'a smiling woman with a hat'")
     if clouds and local_clouds:
         raise ValueError("give --clouds or --local-clouds, not both")

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -14,6 +14,8 @@ from sfumato.client.local_clouds import LocalClouds
 
 if TYPE_CHECKING:
     from sfumato.client.pipeline import Clouds, PrivateOutput, PrivatePipeline
+
+_MOST_EARLY_CLOUDS = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,16 +75,21 @@ def run(request: Request) -> None:
 def _check_outputs(request: Request) -> None:
     if request.out.suffix.lower() != ".png":
         raise ValueError(f"--out must name a .png file, got {request.out}")
+    if request.report in request.picture_paths():
+        raise ValueError(f"--report and a picture are both named {request.report}: name two files")
     for path in (*request.picture_paths(), *([request.report] if request.report else [])):
         check_writable(path)
-    if request.record is not None and request.record.exists() and any(request.record.iterdir()):
-        raise ValueError(f"--record {request.record} is not empty: name a new folder")
+    record = request.record
+    if record is not None and record.exists() and (not record.is_dir() or any(record.iterdir())):
+        raise ValueError(f"--record {record} is not an empty folder: name a new one")
 
 
 @contextmanager
 def _early_clouds(request: Request) -> Iterator[LocalClouds]:
-    with LocalClouds(request.model, _num_local_clouds(request), idle_seconds=max(300.0, request.timeout)) as clouds:
-        yield clouds
+    num_clouds = _num_local_clouds(request)
+    with closing(LocalClouds(request.model, num_clouds, idle_seconds=max(300.0, request.timeout))) as clouds:
+        # A number that the model may not be able to use is checked before so many processes start.
+        yield clouds.start() if num_clouds <= _MOST_EARLY_CLOUDS else clouds
 
 
 def _num_local_clouds(request: Request) -> int:
