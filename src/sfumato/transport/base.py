@@ -7,7 +7,7 @@ from time import perf_counter
 from types import TracebackType
 from typing import NamedTuple, Self, TypeVar, final
 
-from sfumato.errors import SfumatoError, SpecMismatch, Unsupported, WireError, WorkerError
+from sfumato.errors import SfumatoError, SpecMismatch, TransportError, Unsupported, WireError, WorkerError
 from sfumato.wire.messages import Message, Refusal
 
 Reply = TypeVar("Reply", bound=Message)
@@ -91,6 +91,7 @@ class Channel(ABC):
 
     def __init__(self, clouds: Sequence[str]):
         self.traffic = Traffic(clouds=tuple(clouds))
+        self._closed = False
 
     @property
     def num_clouds(self) -> int:
@@ -114,6 +115,8 @@ class Channel(ABC):
         """
         if len(requests) != self.num_clouds:
             raise AssertionError(f"{len(requests)} messages for {self.num_clouds} clouds")
+        if self._closed:
+            raise TransportError("the sessions with the clouds have ended; open a new channel")
         try:
             return self._round(requests, reply)
         except BaseException:
@@ -141,8 +144,15 @@ class Channel(ABC):
     def _deliver(self, requests: Sequence[Message], kinds: tuple[type[Message], ...]) -> list[Delivered]:
         """Carries one round; ``kinds`` are the replies that may come."""
 
+    def _end(self) -> None:
+        """Ends the sessions; called once."""
+
+    @final
     def close(self) -> None:
         """Ends the sessions; safe to call twice."""
+        if not self._closed:
+            self._closed = True
+            self._end()
 
     def __enter__(self) -> Self:
         return self

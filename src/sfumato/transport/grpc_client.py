@@ -69,7 +69,6 @@ class GrpcChannel(Channel):
         self._timeout_seconds = timeout_seconds
         self._max_data_bytes = max_data_bytes
         self._seq = 0
-        self._closed = False
         options = stream_options(keep_alive or KeepAlive())
         self._links = [
             _Link(address, keys, token, options) for address, token in zip(addresses, keys.tokens, strict=True)
@@ -84,8 +83,6 @@ class GrpcChannel(Channel):
         await _all_of([link.open() for link in self._links])
 
     def _deliver(self, requests: Sequence[Message], kinds: tuple[type[Message], ...]) -> list[Delivered]:
-        if self._closed:
-            raise TransportError("the sessions with the clouds have ended; open a new channel")
         started = perf_counter()
         encoded = [encode(request) for request in requests]
         encoding = perf_counter() - started
@@ -123,11 +120,8 @@ class GrpcChannel(Channel):
             "or the link is too slow for the time allowed to a round"
         )
 
-    def close(self) -> None:
-        """Ends the sessions; safe to call twice."""
-        if not self._closed:
-            self._closed = True
-            network_loop().run(self._close())
+    def _end(self) -> None:
+        network_loop().run(self._close())
 
     async def _close(self) -> None:
         await asyncio.wait([asyncio.ensure_future(link.close()) for link in self._links], timeout=_CLOSE_SECONDS)

@@ -73,8 +73,7 @@ class RecordingChannel(Channel):
             writer.write(direction, moment - self._began, message)
             writer.flush()
 
-    def close(self) -> None:
-        """Ends the sessions and the transcripts; safe to call twice."""
+    def _end(self) -> None:
         try:
             self._inner.close()
         finally:
