@@ -1,3 +1,5 @@
+import itertools
+
 import pytest
 import torch
 from hypothesis import given
@@ -8,7 +10,7 @@ from sfumato.protocols.layer_split.merging import merge_as_published, merge_exac
 
 
 def strips_of(features, cuts, groups):
-    pieces = [features[:, :, a:b] for a, b in zip(cuts, cuts[1:], strict=False)]
+    pieces = [features[:, :, a:b] for a, b in itertools.pairwise(cuts)]
     moments = [torch.var_mean(p.reshape(p.shape[0], groups, -1), dim=-1, correction=0) for p in pieces]
     mean, variance = torch.stack([m for _, m in moments]), torch.stack([v for v, _ in moments])
     return mean, variance, torch.tensor([float(p.shape[2]) for p in pieces])

@@ -1,3 +1,5 @@
+import itertools
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -28,7 +30,7 @@ def test_strips_cover_every_height_once_and_none_is_empty(partition):
 @given(partitions())
 def test_a_cut_follows_the_map_down(partition):
     heights = partition.heights()
-    for above, below in zip(heights, heights[1:], strict=False):
+    for above, below in itertools.pairwise(heights):
         assert partition.cuts[below] == tuple(-(-c // 2) for c in partition.cuts[above])
 
 
@@ -63,7 +65,7 @@ def test_convolving_windows_equals_convolving_the_whole(height, kernel, stride, 
     out_height = whole.shape[2]
     cuts = [i * out_height // num_strips for i in range(num_strips + 1)]
     parts = []
-    for start, stop in zip(cuts, cuts[1:], strict=False):
+    for start, stop in itertools.pairwise(cuts):
         if start == stop:
             continue
         need = window(Rows(start, stop), height, kernel=kernel, stride=stride, padding=padding)

@@ -2,7 +2,7 @@
 
 import typer
 
-from sfumato.cli.bench import generate_bench, transport_bench
+from sfumato.cli.bench import fidelity_bench, generate_bench, transport_bench
 from sfumato.cli.cost import cost
 from sfumato.cli.generate import EPILOG, generate
 from sfumato.cli.keys import keys
@@ -25,5 +25,6 @@ app.command()(models)
 bench = typer.Typer(no_args_is_help=True, help="Measures speed, memory and traffic; prints ratios of one run.")
 bench.command("transport")(transport_bench)
 bench.command("generate")(generate_bench)
+bench.command("fidelity")(fidelity_bench)
 bench.command("random-model")(random_model)
 app.add_typer(bench, name="bench")

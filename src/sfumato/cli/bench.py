@@ -23,3 +23,19 @@ def generate_bench(
     from sfumato.bench.whole_command import bench_generate
 
     bench_generate(model, steps=steps, repeats=repeats)
+
+
+def fidelity_bench(
+    model: Annotated[str, typer.Option(help="Model folder or name.")] = "portraits",
+    steps: Annotated[int, typer.Option(min=1, help="DDIM steps; the paper takes 50.")] = 50,
+    guidance_scale: Annotated[float, typer.Option(help="The paper takes 5.")] = 5.0,
+    clouds: Annotated[str, typer.Option(metavar="N[,N...]", help="Numbers of clouds.")] = "2,4,8",
+) -> None:
+    """Compares the pictures of layer-split with those of plain, for both ways of merging group statistics."""
+    from sfumato.bench.fidelity import bench_fidelity
+
+    try:
+        numbers = [int(n) for n in clouds.split(",")]
+    except ValueError:
+        raise ValueError(f"--clouds must be numbers with commas between them, got {clouds!r}") from None
+    bench_fidelity(model, steps=steps, guidance_scale=guidance_scale, num_clouds=numbers)

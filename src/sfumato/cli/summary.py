@@ -14,8 +14,9 @@ def print_summary(console: Console, report: Report, written: Sequence[Path]) -> 
     console.print(_traffic(report))
     compute, traffic = report.compute, report.traffic
     total = compute.client_flops + compute.cloud_flops
+    steps = f"{report.num_inference_steps} step{'s' * (report.num_inference_steps > 1)}"
     console.print(
-        f"{report.num_inference_steps} step{'s' * (report.num_inference_steps > 1)} in {report.seconds:.1f} s, {traffic.rounds} rounds, "
+        f"{steps} in {report.seconds:.1f} s, {traffic.rounds} rounds, "
         f"{traffic.waiting_seconds:.1f} s waiting for clouds; "
         f"clouds did {compute.cloud_flops / total:.0%} of {total / 1e9:.1f} GFLOP; seed {report.seed}"
     )

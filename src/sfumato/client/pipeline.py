@@ -9,9 +9,7 @@ from time import perf_counter
 from types import TracebackType
 from typing import Any, Literal, Protocol, Self, get_args
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
@@ -52,7 +50,8 @@ class Clouds(Protocol):
 class PrivateOutput:
     """Pictures, as ``output_type`` asks for them, and the run's report."""
 
-    images: list[Image.Image] | NDArray[np.uint8] | torch.Tensor
+    images: Any
+    """A list of PIL pictures, an array, or a tensor."""
     report: Report
 
 
@@ -255,7 +254,7 @@ class PrivatePipeline:
             open_session(channel, self.spec, self.model.unet_fingerprint)
             return self._half.generate(self._unet, channel, sampling, on_step), channel
 
-    def _images(self, latents: Latent, output_type: OutputType) -> list[Image.Image] | NDArray[np.uint8] | torch.Tensor:
+    def _images(self, latents: Latent, output_type: OutputType) -> Any:
         pictures = latents if output_type == "latent" else decode(self._decoder, latents)
         if not is_finite(pictures):
             raise ModelError(

@@ -15,6 +15,7 @@ from sfumato.tensors import FeatureMap
 from sfumato.wire.dtypes import WireDtype
 from sfumato.wire.messages import Message
 
+Merge = Literal["exact", "paper"]
 Offload = Literal["conv", "pointwise_conv", "self_attention", "cross_attention", "norm"]
 
 
@@ -30,7 +31,7 @@ class LayerSplit(Spec):
         "layers that run on the clouds; the default is what the paper's Tables VIII to X count. conv are kernels "
         "larger than one, pointwise_conv the 1x1 ones; self_attention sends K and V of all rows to every cloud",
     )
-    merge: Literal["exact", "paper"] = setting(
+    merge: Merge = setting(
         "exact",
         "how group statistics of the strips become the map's: exact, or paper, the mean of the strips' variances, "
         "which loses fidelity",
