@@ -13,7 +13,6 @@ import torch
 from odd_clouds import Answer, Ask, odd_processes
 from sfumato.client.local_clouds import LocalClouds
 from sfumato.errors import ModelError, TransportError
-from sfumato.models.folder import ModelFolder
 from sfumato.transport.keys import throw_away_keys
 from sfumato.transport.nursery import (
     Died,
@@ -76,7 +75,7 @@ def test_all_stop_when_the_caller_raises() -> None:
     assert gone_soon(started, 1.0)
 
 
-@pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGINT])
 def test_all_stop_with_the_client(sign: signal.Signals) -> None:
     program = (
         "import time, odd_clouds\n"
@@ -148,13 +147,13 @@ def test_failed_starts_are_one_sentence(make: Callable[[], LocalClouds], match: 
 
 def test_a_start_that_takes_too_long() -> None:
     with (
-        broken("input(); import time; time.sleep(30)")() as clouds,
+        broken("input(); import sys; sys.stdin.read()")() as clouds,
         pytest.raises(TransportError, match="did not start in time"),
     ):
         clouds.wait_until_ready(timeout_seconds=0.5)
 
 
-def test_a_damaged_model_is_named(tiny_sd: ModelFolder, tmp_path: Path) -> None:
+def test_a_damaged_model_is_named(tmp_path: Path) -> None:
     with LocalClouds(tmp_path, 1) as clouds, pytest.raises(ModelError, match="not a model folder"):
         clouds.wait_until_ready()
 

@@ -156,9 +156,12 @@ def _bury(children: dict[int, int]) -> None:
 def _serve_model(order: "NurseryOrder") -> "Callable[[], Session]":
     from sfumato.models.folder import find_model
     from sfumato.wire.dtypes import WIRE_DTYPES
+
+    model = find_model(order.model)
+
     from sfumato.worker.sessions import CloudSession, serve_model
 
-    served = serve_model(find_model(order.model), WIRE_DTYPES[order.dtype])  # type: ignore[index]
+    served = serve_model(model, WIRE_DTYPES[order.dtype])  # type: ignore[index]
     return lambda: CloudSession(served, order.idle_seconds)
 
 
