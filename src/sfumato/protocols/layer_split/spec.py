@@ -96,6 +96,8 @@ class LayerSplit(Spec):
         found += [
             "Each cloud sees its own strip of the picture being formed.",
             "Deep features of a strip depend on the whole picture; what they reveal of it is measured, not bounded.",
+            "The first noise follows from the seed, of which torch reads 32 bits: a cloud that tries them all finds "
+            "the seed by its own rows, and if it also knows the text it can compute the picture.",
             "Two clouds that pool what they saw hold both strips.",
             "Every cloud sees the model, the picture's size, the number of steps and the timing.",
         ]
