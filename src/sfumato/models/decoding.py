@@ -12,7 +12,7 @@ from sfumato.tensors import Latent
 
 
 @torch.no_grad()
-def decode(decoder: nn.Module, latents: Latent) -> Float[Tensor, "batch rgb height width"]:
+def decode(decoder: nn.Module, latents: Latent) -> Float[Tensor, "batch rgb picture_height picture_width"]:
     """Decodes latents to pictures in [0, 1], as diffusers' pipelines do."""
     vae: Any = decoder
     config = vae.config

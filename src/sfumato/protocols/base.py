@@ -46,9 +46,9 @@ class Spec(ABC):
 
     def problems(self) -> list[str]:
         """What is wrong with these values, a sentence each; empty when all is well."""
-        found = [] if self.num_clouds >= 1 else [f"num_clouds must be at least 1, got {self.num_clouds}"]
-        for f in fields(self):
-            found += _choice_problems(f.name, f.type, getattr(self, f.name))
+        found = [p for f in fields(self) for p in _choice_problems(f.name, f.type, getattr(self, f.name))]
+        if type(self.num_clouds) is int and self.num_clouds < 1:
+            found.insert(0, f"num_clouds must be at least 1, got {self.num_clouds}")
         return found
 
     @property
@@ -86,7 +86,7 @@ class Spec(ABC):
                 raise ValueError("its fields are not the ones this version knows")
             arguments: dict[str, Any] = {k: frozenset(v) if isinstance(v, list) else v for k, v in values.items()}
             return cls(**arguments)
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, RecursionError) as error:
             raise SpecMismatch(f"the spec of {cls.name} was not accepted: {error}") from error
 
 

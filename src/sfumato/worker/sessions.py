@@ -92,6 +92,8 @@ class CloudSession:
             spec = find_spec(hello.protocol).from_json(hello.spec_json)
         except ValueError as error:
             raise SpecMismatch(f"it does not serve this: {error}") from error
+        if hello.num_clouds != spec.num_clouds:
+            raise SpecMismatch(f"the client counts {hello.num_clouds} clouds and its spec {spec.num_clouds}")
         if not 0 <= hello.cloud_index < spec.num_clouds:
             raise SpecMismatch(f"cloud index {hello.cloud_index} is outside the spec's {spec.num_clouds} clouds")
         if hello.model_fingerprint != self._served.fingerprint:

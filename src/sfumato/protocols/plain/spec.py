@@ -23,7 +23,7 @@ class Plain(Spec):
     def problems(self) -> list[str]:
         """One cloud, and a known number format."""
         found = super().problems()
-        if self.num_clouds > 1:
+        if not found and self.num_clouds > 1:
             found.append(f"num_clouds must be 1, got {self.num_clouds}: plain has one cloud")
         return found
 
