@@ -32,8 +32,15 @@ class ModelFolder:
         return _read_json(self.path / "model_index.json", self.name)
 
     def has(self, component: str) -> bool:
-        """Whether the pipeline uses this component."""
-        return self.index.get(component, [None, None])[1] is not None
+        """Whether the pipeline uses this component.
+
+        Raises:
+            ModelError: the index is damaged.
+        """
+        entry = self.index.get(component, [None, None])
+        if not isinstance(entry, list) or len(entry) != 2:
+            raise ModelError(f"model {self.name!r} is damaged: model_index.json names no class for {component}")
+        return entry[1] is not None
 
     def class_name(self, component: str) -> str:
         """The component's class as the index names it.

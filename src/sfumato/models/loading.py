@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 
 from sfumato.errors import ModelError, Unsupported
@@ -56,8 +57,7 @@ def load_unet(
         raise Unsupported(f"model {model.name!r} denoises with {found}; sfumato runs UNet2DConditionModel")
     config = model.config("unet")
     _refuse_other_inputs(config, model.name)
-    with torch.device("meta"):
-        unet = UNet2DConditionModel.from_config(config)
+    unet = _on_meta(UNet2DConditionModel, model, "unet")
     files = model.weight_files if shared_under is None else partial(_shared_files, model, dtype, shared_under)
     _fill(unet, model, "unet", wanted(unet) if wanted else everything, dtype, files)
     return unet.requires_grad_(False).eval()
@@ -91,11 +91,27 @@ def load_decoder(model: ModelFolder, dtype: torch.dtype = torch.float32) -> nn.M
     name = model.class_name("vae")
     if name not in ("AutoencoderKL", "AutoencoderTiny"):
         raise Unsupported(f"model {model.name!r} decodes with {name}; use AutoencoderKL or AutoencoderTiny")
-    with torch.device("meta"):
-        vae = getattr(diffusers, name).from_config(model.config("vae"))
+    vae = _on_meta(getattr(diffusers, name), model, "vae")
     wanted = ("decoder.", "post_quant_conv.")
     _fill(vae, model, "vae", lambda path: path.startswith(wanted), dtype, model.weight_files)
     return vae.requires_grad_(False).eval()
+
+
+def _on_meta(kind: Any, model: ModelFolder, component: str) -> Any:
+    """Builds a component from its configuration, without weights."""
+    from diffusers.utils import logging
+
+    config, shown = model.config(component), logging.get_verbosity()
+    logging.set_verbosity_error()  # a configuration of something else is told below, not in a warning
+    try:
+        with torch.device("meta"):
+            return kind.from_config(config)
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError, RuntimeError, ArithmeticError) as error:
+        raise ModelError(
+            f"model {model.name!r} is damaged: nothing can be built from the configuration of its {component}"
+        ) from error
+    finally:
+        logging.set_verbosity(shown)
 
 
 def _shared_files(model: ModelFolder, dtype: torch.dtype, cache: Path, component: str) -> list[Path]:
@@ -140,22 +156,32 @@ def load_text_encoder(model: ModelFolder, component: str, dtype: torch.dtype = t
         raise Unsupported(f"model {model.name!r} reads prompts with {name}; use a CLIP text encoder")
     model.weight_files(component)
     try:
-        with _no_progress_bar():
-            encoder = getattr(transformers, name).from_pretrained(model.path / component, dtype=dtype)
-    except (OSError, ValueError, RuntimeError) as error:
+        with _quiet():
+            encoder, found = getattr(transformers, name).from_pretrained(
+                model.path / component, dtype=dtype, output_loading_info=True
+            )
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise ModelError(f"model {model.name!r} is damaged: its {component} cannot be loaded") from error
+    # transformers would go on with random weights in their place.
+    if absent := sorted(found["missing_keys"]) + sorted(str(key) for key in found["mismatched_keys"]):
+        raise ModelError(
+            f"model {model.name!r} is incomplete: {len(absent)} tensors of its {component} are missing, "
+            f"first {absent[0]}"
+        )
     return encoder.requires_grad_(False).eval()
 
 
 @contextmanager
-def _no_progress_bar() -> Iterator[None]:
+def _quiet() -> Iterator[None]:
     from transformers.utils import logging
 
-    shown = logging.is_progress_bar_enabled()
+    shown, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
     logging.disable_progress_bar()
+    logging.set_verbosity_error()
     try:
         yield
     finally:
+        logging.set_verbosity(verbosity)
         if shown:
             logging.enable_progress_bar()
 
@@ -170,5 +196,5 @@ def load_tokenizer(model: ModelFolder, component: str) -> Any:
 
     try:
         return CLIPTokenizer.from_pretrained(model.path / component)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # the tokenizers library raises nothing narrower
         raise ModelError(f"model {model.name!r} is damaged: its {component} cannot be loaded") from error

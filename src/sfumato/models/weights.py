@@ -46,6 +46,15 @@ def has_dtype(file: Path, dtype: torch.dtype) -> bool:
         return all(_CODES.get(tensors.get_slice(name).get_dtype()) is dtype for name in names)
 
 
+def _is_whole(file: Path) -> bool:
+    """Whether a file is there and as long as its header says."""
+    try:
+        with safe_open(file, framework="pt"):
+            return True
+    except (SafetensorError, OSError):
+        return False
+
+
 @contextmanager
 def _opened(file: Path) -> Iterator[Any]:
     try:
@@ -81,7 +90,7 @@ def shared_copy(files: Iterable[Path], dtype: torch.dtype, cache: Path, fingerpr
         The cached file; made under a temporary name and renamed, so it is whole or absent.
     """
     target = cache / f"{fingerprint[:32]}-{str(dtype).removeprefix('torch.')}.safetensors"
-    if target.is_file():
+    if _is_whole(target):
         return target
     cache.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=cache, suffix=".partial")
