@@ -4,14 +4,29 @@ Secrets that protect the client come from the operating system. Seeded generator
 so in their name; no mask, key or token is ever drawn from one.
 """
 
+import math
+import os
 import secrets
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 
 def fresh_seed() -> int:
     """Draws a seed for one picture from the operating system, in [0, 2**31)."""
     return secrets.randbelow(2**31)
+
+
+def unsearchable_noise(shape: tuple[int, ...]) -> Float[Tensor, "..."]:
+    """Draws unit Gaussian noise from the operating system, 52 bits a value, in fp32.
+
+    A generator of torch reads 32 bits of its seed: whoever holds a few values of its noise finds the seed, and with
+    it all of the noise, by trying. Nothing finds these values from others.
+    """
+    bits = torch.frombuffer(bytearray(os.urandom(8 * math.prod(shape))), dtype=torch.int64)
+    uniform = ((bits >> 12).double() + 2**51 + 0.5) / 2**52
+    return (math.sqrt(2) * torch.erfinv(2 * uniform - 1)).float().reshape(shape)
 
 
 def seeded_generator(seed: int) -> torch.Generator:

@@ -164,15 +164,18 @@ def test_a_cloud_can_try_seeds_against_its_rows_as_the_spec_says(runs):
         return torch.equal(noise[:, :, : strip.shape[2]], strip[:1])
 
     assert [s for s in range(SECRETS["seed"] - 20, SECRETS["seed"] + 20) if fits(s)] == [SECRETS["seed"]]
-    assert any("seed" in sentence for sentence in run.spec.not_hidden)
+    assert any("seed" in sentence for sentence in run.spec.not_hidden_with_seed)
 
 
-def test_without_a_seed_two_runs_start_from_different_noise(tiny_sd):
-    pipe = in_process(tiny_sd, Plain())
+def test_without_a_seed_the_noise_is_no_generators_and_never_the_same(tiny_sd):
+    pipe = in_process(tiny_sd, LayerSplit(num_clouds=2))
     state = torch.get_rng_state()
-    seeds = []
+    latents = []
     for _ in range(2):
         torch.set_rng_state(state)
-        seeds.append(pipe("x", height=8, width=8, num_inference_steps=1, output_type="latent").report.seed)
-    assert None not in seeds
-    assert seeds[0] != seeds[1]  # fails by chance once in 2**31
+        output = pipe("x", num_inference_steps=1, output_type="latent")
+        assert output.report.seed is None
+        assert not any("seed" in sentence for sentence in output.report.not_hidden)
+        latents.append(output.images)
+    assert not torch.equal(*latents)
+    assert any("seed" in sentence for sentence in pipe("x", num_inference_steps=1, seed=1).report.not_hidden)

@@ -26,7 +26,10 @@ def generate(
     guidance_scale: Annotated[float, typer.Option(help="How strongly the prompt counts; 1 turns guidance off.")] = 5.0,
     scheduler: Annotated[str, typer.Option(help="ddim, dpm++, euler or lcm.")] = "dpm++",
     seed: Annotated[
-        int | None, typer.Option(min=0, max=2**63 - 1, help="Fixes the picture; drawn at random otherwise.")
+        int | None,
+        typer.Option(
+            min=0, max=2**63 - 1, help="Repeats a picture; a cloud can search for it. Without: unsearchable noise."
+        ),
     ] = None,
     height: Annotated[int | None, typer.Option(help="Pixels; the default is the model's.")] = None,
     width: Annotated[int | None, typer.Option(help="Pixels; the default is the model's.")] = None,

@@ -62,12 +62,9 @@ def run(request: Request) -> None:
     with ExitStack() as stack:
         # Local clouds load torch and the weights in their own processes while this one does the same.
         guess = None if request.clouds else stack.enter_context(_early_clouds(request))
-        from sfumato.randomness import fresh_seed
-
-        seed = fresh_seed() if request.seed is None else request.seed
         pipe = stack.enter_context(_pipeline(request, guess))
         _warn_about_length(console, pipe, request.prompt)
-        output = _generate(console, pipe, request, seed)
+        output = _generate(console, pipe, request)
     _write(request, output)
     _summarise(Console(), request, output)
 
@@ -142,7 +139,7 @@ def _warn_about_length(console: Console, pipe: "PrivatePipeline", prompt: str) -
         )
 
 
-def _generate(console: Console, pipe: "PrivatePipeline", request: Request, seed: int) -> "PrivateOutput":
+def _generate(console: Console, pipe: "PrivatePipeline", request: Request) -> "PrivateOutput":
     with _progress(console, request.steps) as advance:
 
         def on_step_end(pipe: "PrivatePipeline", index: int, _: Any, state: dict[str, Any]) -> dict[str, Any]:
@@ -154,7 +151,7 @@ def _generate(console: Console, pipe: "PrivatePipeline", request: Request, seed:
             negative_prompt=request.negative,
             num_inference_steps=request.steps,
             guidance_scale=request.guidance_scale,
-            seed=seed,
+            seed=request.seed,
             height=request.height,
             width=request.width,
             num_images_per_prompt=request.num_images,

@@ -15,13 +15,14 @@ def print_summary(console: Console, report: Report, written: Sequence[Path]) -> 
     compute, traffic = report.compute, report.traffic
     total = compute.client_flops + compute.cloud_flops
     steps = f"{report.num_inference_steps} step{'s' * (report.num_inference_steps > 1)}"
+    noise = "noise from the operating system" if report.seed is None else f"seed {report.seed}"
     console.print(
         f"{steps} in {report.seconds:.1f} s, {traffic.rounds} rounds, "
         f"{traffic.waiting_seconds:.1f} s waiting for clouds; "
-        f"clouds did {compute.cloud_flops / total:.0%} of {total / 1e9:.1f} GFLOP; seed {report.seed}"
+        f"clouds did {compute.cloud_flops / total:.0%} of {total / 1e9:.1f} GFLOP; {noise}"
     )
     console.print(f"[bold]Claim[/]      {report.spec.claim}")
-    for sentence in report.spec.not_hidden:
+    for sentence in report.not_hidden:
         console.print(f"[bold]Not hidden[/] {sentence}")
     for path in written:
         console.print("[bold]Wrote[/]     ", str(path), soft_wrap=True)

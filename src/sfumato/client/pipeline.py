@@ -140,7 +140,8 @@ class PrivatePipeline:
             num_inference_steps: denoising steps.
             guidance_scale: above 1, both guidance halves run in one exchange.
             generator: fixes the noise, not the protocol's secrets.
-            seed: makes the generator, and is named in the report; drawn at random without either.
+            seed: makes the generator, and is named in the report. Without either the noise comes from the operating
+                system: the picture cannot be repeated, and no cloud can find the noise by trying seeds.
             height, width: pixels; the default is the model's own size.
             num_images_per_prompt: pictures for each prompt.
             output_type: ``pil``, ``np`` (bytes, batch height width 3), ``pt`` (0 to 1) or ``latent``.
@@ -155,10 +156,9 @@ class PrivatePipeline:
             raise ValueError("give a generator or a seed, not both")
         if output_type not in get_args(OutputType):
             raise ValueError(f"output_type must be one of {', '.join(get_args(OutputType))}, got {output_type!r}")
-        if generator is None:
-            # Not torch's own generator: its seed is the same in every process, and a cloud would know the noise.
-            seed = fresh_seed() if seed is None else seed
+        if seed is not None:
             generator = seeded_generator(seed)
+        is_seeded = generator is not None
         size = self._size(height, width)
         prompts = [prompt] if isinstance(prompt, str) else prompt
         accounting = Accounting(self.model, self._half.offloaded)
@@ -181,6 +181,7 @@ class PrivatePipeline:
             model_fingerprint=self.model.unet_fingerprint,
             spec=self.spec,
             seed=seed,
+            is_seeded=is_seeded,
             num_inference_steps=num_inference_steps,
             seconds=perf_counter() - started,
             traffic=channel.traffic,
@@ -240,7 +241,8 @@ class PrivatePipeline:
             conditioning=conditioning,
             num_inference_steps=num_inference_steps,
             guidance_scale=guidance_scale,
-            generator=generator,
+            # A scheduler's own noise on the way; never torch's default generator, which starts alike in every process.
+            generator=generator or seeded_generator(fresh_seed()),
         )
 
     def _run(self, sampling: Sampling, callback: OnStepEnd | None) -> tuple[Latent, Channel]:

@@ -28,11 +28,18 @@ class Report:
     model_fingerprint: str
     spec: Spec
     seed: int | None
-    """The seed that fixed the picture; None where the caller passed generators of its own."""
+    """The seed that fixed the picture; None where the caller gave generators, or nothing."""
+    is_seeded: bool
+    """Whether the noise came from a seed or generator rather than from the operating system."""
     num_inference_steps: int
     seconds: float
     traffic: Traffic
     compute: Compute
+
+    @property
+    def not_hidden(self) -> tuple[str, ...]:
+        """What a cloud learned all the same, in this run."""
+        return self.spec.not_hidden + (self.spec.not_hidden_with_seed if self.is_seeded else ())
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values; the field names are documented in ``docs/report.md``."""
@@ -64,5 +71,5 @@ class Report:
             "clouds": clouds,
             "compute": asdict(self.compute),
             "claim": self.spec.claim,
-            "not_hidden": list(self.spec.not_hidden),
+            "not_hidden": list(self.not_hidden),
         }

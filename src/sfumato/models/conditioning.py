@@ -31,7 +31,7 @@ class _Reader:
 
     def surplus(self, prompt: str) -> int:
         """How many tokens the encoder never sees."""
-        return max(0, len(self.tokenizer(prompt).input_ids) - self.tokenizer.model_max_length)
+        return max(0, len(self.tokenizer(prompt, verbose=False).input_ids) - self.tokenizer.model_max_length)
 
 
 class PromptEncoder:

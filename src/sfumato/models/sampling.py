@@ -11,6 +11,7 @@ from torch import Tensor
 from sfumato.errors import ModelError
 from sfumato.models.denoiser import Conditioning, Denoiser
 from sfumato.models.folder import ModelFolder
+from sfumato.randomness import unsearchable_noise
 from sfumato.tensors import GuidedPrediction, Latent
 
 SchedulerName = Literal["ddim", "dpm++", "euler", "lcm"]
@@ -53,11 +54,18 @@ def initial_latents(
     generator: torch.Generator | list[torch.Generator] | None,
     dtype: torch.dtype,
 ) -> Latent:
-    """Draws unit Gaussian noise as diffusers does: from one generator in one go, or from one generator a picture.
+    """Draws unit Gaussian noise: from the operating system without a generator, and else as diffusers does.
+
+    Args:
+        shape: batch first.
+        generator: one for the batch, or one a picture; None for noise that no cloud can find from its own rows.
+        dtype: of the noise.
 
     Raises:
         ValueError: a list of generators whose length is not the batch.
     """
+    if generator is None:
+        return unsearchable_noise(shape).to(dtype)
     if not isinstance(generator, list):
         return torch.randn(shape, generator=generator, dtype=dtype)
     if len(generator) != shape[0]:

@@ -61,6 +61,11 @@ class Spec(ABC):
     def not_hidden(self) -> tuple[str, ...]:
         """What a cloud learns all the same, a sentence each."""
 
+    @property
+    def not_hidden_with_seed(self) -> tuple[str, ...]:
+        """What a cloud learns in addition where the first noise follows from a seed."""
+        return ()
+
     @abstractmethod
     def seen_by(self, cloud_index: int) -> str:
         """What one cloud receives, in a few words, for the closing table."""

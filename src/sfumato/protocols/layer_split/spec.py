@@ -73,6 +73,15 @@ class LayerSplit(Spec):
             "on the wire."
         )
 
+    @property
+    def not_hidden_with_seed(self) -> tuple[str, ...]:
+        """The seed can be searched for: its noise is in the first strip that a cloud receives."""
+        return (
+            "The noise follows from a seed, of which torch reads 32 bits: a cloud that tries them all finds the seed "
+            "by its own rows, and if it also knows the text it can compute the picture (run without a seed to close "
+            "this).",
+        )
+
     def seen_by(self, cloud_index: int) -> str:
         """Its strip, and K and V where they go to every cloud."""
         seen = [f"strip {cloud_index + 1} of {self.num_clouds}"]
@@ -96,8 +105,6 @@ class LayerSplit(Spec):
         found += [
             "Each cloud sees its own strip of the picture being formed.",
             "Deep features of a strip depend on the whole picture; what they reveal of it is measured, not bounded.",
-            "The first noise follows from the seed, of which torch reads 32 bits: a cloud that tries them all finds "
-            "the seed by its own rows, and if it also knows the text it can compute the picture.",
             "Two clouds that pool what they saw hold both strips.",
             "Every cloud sees the model, the picture's size, the number of steps and the timing.",
         ]
