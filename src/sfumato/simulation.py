@@ -5,7 +5,8 @@ from contextlib import contextmanager
 
 import torch
 
-from sfumato.client.pipeline import Clouds, PrivatePipeline
+from sfumato.client.clouds import Clouds
+from sfumato.client.pipeline import PrivatePipeline
 from sfumato.models.folder import ModelFolder, find_model
 from sfumato.protocols.base import Spec
 from sfumato.transport.base import Channel

@@ -13,7 +13,8 @@ from sfumato.cli.files import check_writable, write_whole
 from sfumato.client.local_clouds import LocalClouds
 
 if TYPE_CHECKING:
-    from sfumato.client.pipeline import Clouds, PrivateOutput, PrivatePipeline
+    from sfumato.client.clouds import Clouds
+    from sfumato.client.pipeline import PrivateOutput, PrivatePipeline
 
 _MOST_EARLY_CLOUDS = 8
 

@@ -1,18 +1,29 @@
-"""From what a caller says about clouds to a spec and somewhere to open channels."""
+"""Where the clouds are: what callers say about them, and what a pipeline needs of them."""
 
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from sfumato.models.folder import ModelFolder
 from sfumato.protocols.base import Spec
 from sfumato.protocols.specs import find_spec
-
-if TYPE_CHECKING:
-    from sfumato.client.pipeline import Clouds
+from sfumato.transport.base import Channel
 
 
-def spec_for(protocol: str | Spec, clouds: "int | str | Clouds | None") -> Spec:
+class Clouds(Protocol):
+    """Where the clouds are: local processes, remote hosts, or this process."""
+
+    def open_channel(self) -> AbstractContextManager[Channel]:
+        """Opens a session with every cloud; closed at the end of the run."""
+        ...
+
+    def close(self) -> None:
+        """Ends what this object started."""
+        ...
+
+
+def spec_for(protocol: str | Spec, clouds: int | str | Clouds | None) -> Spec:
     """Makes the spec, with as many clouds as were given.
 
     Raises:
@@ -29,9 +40,7 @@ def spec_for(protocol: str | Spec, clouds: "int | str | Clouds | None") -> Spec:
     return replace(protocol)
 
 
-def find_clouds(
-    clouds: "int | str | Clouds | None", spec: Spec, model: ModelFolder, keys: str | Path | None
-) -> "Clouds":
+def find_clouds(clouds: int | str | Clouds | None, spec: Spec, model: ModelFolder, keys: str | Path | None) -> Clouds:
     """Starts local clouds, addresses remote ones, or passes an object through.
 
     Raises:

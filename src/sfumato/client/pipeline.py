@@ -1,13 +1,12 @@
 """The pipeline that users call: like diffusers', but the U-Net runs on clouds that nobody has to trust."""
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
 from time import perf_counter
 from types import TracebackType
-from typing import Any, Literal, Protocol, Self, get_args
+from typing import Any, Literal, Self, get_args
 
 import torch
 from PIL import Image
@@ -15,6 +14,7 @@ from torch import nn
 
 from sfumato.client.accounting import Accounting
 from sfumato.client.catalog import client_half
+from sfumato.client.clouds import Clouds, find_clouds, spec_for
 from sfumato.client.report import Report
 from sfumato.client.sessions import open_session
 from sfumato.errors import ModelError
@@ -32,18 +32,6 @@ from sfumato.transport.base import Channel, Traffic
 Generator = torch.Generator | list[torch.Generator]
 OnStepEnd = Callable[["PrivatePipeline", int, torch.Tensor, dict[str, Any]], dict[str, Any]]
 OutputType = Literal["pil", "np", "pt", "latent"]
-
-
-class Clouds(Protocol):
-    """Where the clouds are: local processes, remote hosts, or this process."""
-
-    def open_channel(self) -> AbstractContextManager[Channel]:
-        """Opens a session with every cloud; closed at the end of the run."""
-        ...
-
-    def close(self) -> None:
-        """Ends what this object started."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +73,7 @@ class PrivatePipeline:
         name_or_dir: str | Path,
         *,
         protocol: str | Spec = "layer-split",
-        clouds: "int | str | Clouds | None" = None,
+        clouds: int | str | Clouds | None = None,
         keys: str | Path | None = None,
         torch_dtype: torch.dtype = torch.float32,
         scheduler: str = "dpm++",
@@ -105,8 +93,6 @@ class PrivatePipeline:
             ModelError: the model cannot be found, or is incomplete or damaged.
             ValueError: unknown protocol or scheduler, or a number of clouds that the spec does not have.
         """
-        from sfumato.client.clouds import find_clouds, spec_for
-
         model = find_model(name_or_dir)
         spec = spec_for(protocol, clouds)
         found = find_clouds(clouds, spec, model, keys)

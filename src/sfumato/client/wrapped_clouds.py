@@ -3,15 +3,12 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from sfumato.client.clouds import Clouds
 from sfumato.client.local_clouds import LocalClouds
 from sfumato.client.remote_clouds import RemoteClouds
 from sfumato.transport.base import Channel
 from sfumato.transport.recording import RecordingChannel
-
-if TYPE_CHECKING:
-    from sfumato.client.pipeline import Clouds
 
 
 class TimedClouds:
@@ -38,7 +35,7 @@ class RecordedClouds:
     Reveals: to whoever can read the folder, all that the clouds together saw.
     """
 
-    def __init__(self, clouds: "Clouds", directory: Path):
+    def __init__(self, clouds: Clouds, directory: Path):
         self._clouds = clouds
         self._directory = directory
 
