@@ -1,0 +1,119 @@
+"""The real command with real cloud processes: few, because each takes seconds."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from recorded import record, shape_of
+from sfumato.protocols.layer_split.spec import LayerSplit
+from sfumato.transport.recording import Recording
+
+PROMPT = "a weatherbeaten fisherman"
+
+
+def start(folder: Path, *arguments: object) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "sfumato", "generate", PROMPT, *map(str, arguments)]
+    environment = {**os.environ, "TMPDIR": str(folder), "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+
+
+def wait_until(condition: Callable[[], object], seconds: float = 60.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.02)
+
+
+def is_alive(process: psutil.Process) -> bool:
+    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+
+
+class LongRun:
+    """A run of very many steps, caught when its first step's messages have been written down."""
+
+    def __init__(self, tiny_sd, folder: Path):
+        self.folder = folder
+        arguments = ["--model", tiny_sd.path, "--local-clouds", 2, "--height", 32, "--width", 32, "--scheduler", "ddim"]
+        outputs = ["--out", folder / "x.png", "--report", folder / "r.json", "--record", folder / "rec"]
+        self.process = start(folder, *arguments, *outputs, "--steps", 1000)
+        transcript = folder / "rec/cloud-2.transcript"
+        wait_until(
+            lambda: self.process.poll() is not None or (transcript.exists() and os.stat(transcript).st_size > 1e5)
+        )
+        assert self.process.poll() is None, self.process.communicate()
+        self.family = psutil.Process(self.process.pid).children(recursive=True)
+        assert len(self.family) == 3, "a nursery and two clouds"
+
+    def ended(self) -> tuple[int, str]:
+        """Exit code and stderr, once the client has ended; and nothing is left."""
+        out, err = self.process.communicate(timeout=30)
+        wait_until(lambda: not any(is_alive(p) for p in self.family), 10)
+        assert out == ""
+        assert sorted(f.name for f in self.folder.iterdir()) == ["rec"]
+        assert "Traceback" not in err
+        assert "fisherman" not in err
+        return self.process.returncode, err.strip()
+
+
+@pytest.fixture
+def long_run(tiny_sd, tmp_path):
+    run = LongRun(tiny_sd, tmp_path)
+    yield run
+    for process in (run.process, *run.family):
+        if process.poll() is None if isinstance(process, subprocess.Popen) else is_alive(process):
+            process.kill()
+    run.process.communicate(timeout=30)
+
+
+def test_ctrl_c_ends_client_and_clouds_and_leaves_no_picture(long_run):
+    long_run.process.send_signal(signal.SIGINT)
+    assert long_run.ended() == (130, "Error: interrupted; nothing was written")
+
+
+def test_a_killed_client_leaves_no_cloud_behind(long_run):
+    long_run.process.kill()
+    assert long_run.ended() == (-signal.SIGKILL, "")
+
+
+def test_a_cloud_that_dies_ends_the_run(long_run):
+    long_run.family[-1].kill()
+    code, err = long_run.ended()
+    assert code == 1
+    assert err.startswith("Error: cloud-")
+    assert "died or ended the session" in err
+    assert "\n" not in err
+
+
+def test_real_processes_are_sent_what_clouds_in_process_are_sent(tiny_sd, tmp_path):
+    arguments = ["--model", tiny_sd.path, "--local-clouds", 2, "--height", 32, "--width", 32, "--scheduler", "ddim"]
+    outputs = ["--out", tmp_path / "x.png", "--record", tmp_path / "real"]
+    process = start(tmp_path, *arguments, *outputs, "--steps", 2, "--seed", 3)
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, err.strip()) == (0, "")
+    real = Recording.read(tmp_path / "real")
+    own = record(tiny_sd, LayerSplit(num_clouds=2), tmp_path / "own", PROMPT, height=32, width=32).recording
+    assert real.meta == own.meta
+    for cloud in ("cloud-1", "cloud-2"):
+        pairs = list(zip(real.transcripts[cloud].entries, own.transcripts[cloud].entries, strict=True))
+        assert [shape_of(a) for a, _ in pairs[2:]] == [shape_of(b) for _, b in pairs[2:]]
+        for a, b in pairs:
+            for name, tensor in a.tensors.items():
+                assert (tensor - b.tensors[name]).abs().max() <= 1e-3 * max(1.0, tensor.abs().max())
+
+
+def test_a_value_that_a_field_does_not_take(tiny_sd, tmp_path):
+    """In a process of its own: in this one the types are checked before the spec's own words are said."""
+    process = start(tmp_path, "--model", tiny_sd.path, "--set", "offload=foo", "--out", tmp_path / "x.png")
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (2, "")
+    assert err.strip() == (
+        "Error: layer-split: offload must be among conv, pointwise_conv, self_attention, cross_attention, norm, got foo"
+    )
+    assert list(tmp_path.iterdir()) == []
