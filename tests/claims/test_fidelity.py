@@ -10,7 +10,7 @@ from sfumato.protocols.plain.spec import Plain
 
 def bytes_of(model, spec) -> np.ndarray:
     pipe = in_process(model, spec, "dpm++")
-    return pipe(PROMPT, num_inference_steps=8, seed=11, output_type="np").images.astype(np.float64)
+    return pipe(PROMPT, num_inference_steps=4, seed=11, output_type="np").images.astype(np.float64)
 
 
 def psnr(a: np.ndarray, b: np.ndarray) -> float:
