@@ -1,6 +1,5 @@
-"""A cloud refuses whatever does not fit, always with a WireError; and a client refuses what a cloud may not answer."""
+"""A cloud refuses whatever does not fit, always with a WireError."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -8,7 +7,7 @@ import pytest
 import torch
 
 from recorded import ALL_LAYERS, in_process, served
-from sfumato.errors import SfumatoError, SpecMismatch, WireError, WorkerError
+from sfumato.errors import SpecMismatch, WireError
 from sfumato.models.layers import layers_of
 from sfumato.protocols.layer_split.spec import (
     ConvStrip,
@@ -19,8 +18,7 @@ from sfumato.protocols.layer_split.spec import (
     SelfAttentionStrip,
     Strip,
 )
-from sfumato.protocols.plain.spec import Condition, Noisy, Plain, Prediction
-from sfumato.transport.in_process import InProcessChannel
+from sfumato.protocols.plain.spec import Condition, Noisy, Plain
 from sfumato.version import VERSION
 from sfumato.wire.messages import Hello, Message, Refusal, Welcome
 from sfumato.worker.catalog import worker_half
@@ -244,113 +242,3 @@ class TestSessions:
         assert reply.error == "WorkerError"
         assert "secret" not in reply.sentence + caplog.text
         assert "0.1234" not in reply.sentence + caplog.text
-
-
-class SpoiltClouds:
-    """In-process clouds of which one spoils a reply."""
-
-    def __init__(self, folder, num_clouds: int, spoil: Callable[[Message, int], Message], cloud: int):
-        self._arguments = folder, num_clouds, spoil, cloud
-
-    def open_channel(self) -> InProcessChannel:
-        folder, num_clouds, spoil, cloud = self._arguments
-        count = 0
-
-        def spoilt(handle):
-            def answer(request):
-                nonlocal count
-                count += 1
-                return spoil(handle(request), count)
-
-            return answer
-
-        handles = [CloudSession(served(folder)).handle for _ in range(num_clouds)]
-        handles[cloud] = spoilt(handles[cloud])
-        return InProcessChannel(handles)
-
-    def close(self) -> None: ...
-
-
-def with_tensor(change: Callable[[torch.Tensor], torch.Tensor], at: int):
-    """Spoils one tensor of one reply."""
-
-    def spoil(reply: Message, count: int) -> Message:
-        names = [f.name for f in fields(reply) if isinstance(getattr(reply, f.name), torch.Tensor)]
-        if count != at or not names:
-            return reply
-        values = {f.name: getattr(reply, f.name) for f in fields(reply)}
-        return unchecked(type(reply), **values | {names[-1]: change(values[names[-1]])})
-
-    return spoil
-
-
-def one_value(number: float):
-    def change(tensor):
-        tensor = tensor.clone()
-        tensor.view(-1)[-1] = number
-        return tensor
-
-    return change
-
-
-SPOILS = {
-    "nan": (one_value(float("nan")), WorkerError, "with numbers that are not finite"),
-    "inf": (one_value(float("inf")), WorkerError, "with numbers that are not finite"),
-    "both infinities": (
-        lambda t: one_value(float("-inf"))(t).index_fill_(-1, torch.tensor([0]), float("inf")),
-        WorkerError,
-        "with numbers that are not finite",
-    ),
-    "a missing row": (lambda t: t[..., :-1], WireError, "where .* was due: it runs other code or another model"),
-    "another batch": (lambda t: torch.cat([t, t]), WireError, "where .* was due"),
-    "one value": (lambda t: t.reshape(-1)[0], WireError, "where .* was due"),
-    "an axis more": (lambda t: t[None], WireError, "where .* was due"),
-    "another format": (lambda t: t.double(), WireError, "float64 where .* was due"),
-    "integers": (lambda t: t.long(), WireError, "int64 where .* was due"),
-}
-REPLIES = {
-    # Which of the cloud's replies is spoilt: the first conv, norm and attention, or prediction.
-    "conv": (LayerSplit(num_clouds=2, offload=frozenset({"conv"})), 2),
-    "norm": (LayerSplit(num_clouds=2, offload=frozenset({"norm"})), 2),
-    "cross-attention": (LayerSplit(num_clouds=2, offload=frozenset({"cross_attention"})), 2),
-    "self-attention": (LayerSplit(num_clouds=2, offload=frozenset({"self_attention"})), 2),
-    "prediction": (Plain(), 4),
-}
-
-
-@pytest.mark.parametrize("reply", REPLIES)
-@pytest.mark.parametrize("spoil", SPOILS)
-def test_a_reply_that_cannot_be_ends_the_run_and_names_the_cloud(tiny_sd, reply, spoil):
-    spec, at = REPLIES[reply]
-    change, kind, sentence = SPOILS[spoil]
-    pipe = in_process(tiny_sd, spec)
-    pipe._clouds = SpoiltClouds(tiny_sd, spec.num_clouds, with_tensor(change, at), spec.num_clouds - 1)
-    with pytest.raises(kind, match=f"^cloud-{spec.num_clouds} answered .* {sentence}"):
-        pipe("x", **SMALL)
-
-
-def test_large_sums_are_not_taken_for_infinity(tiny_sd):
-    from sfumato.protocols.replies import is_finite
-
-    assert is_finite(torch.full((4, 4), 3e38))
-    assert is_finite(torch.full((4, 4), 6e4, dtype=torch.float16))
-    assert not is_finite(torch.tensor([3e38, 3e38, float("nan")]))
-
-
-def test_a_cloud_that_answers_another_kind_is_named(tiny_sd):
-    pipe = in_process(tiny_sd, Plain())
-    answer = Prediction(prediction=torch.zeros(2, 4, 16, 16))
-    pipe._clouds = SpoiltClouds(tiny_sd, 1, lambda reply, count: answer if count == 2 else reply, 0)
-    with pytest.raises(WireError, match="cloud-1 answered Prediction where Conditioned was due"):
-        pipe("x", **SMALL)
-
-
-def test_after_a_run_that_failed_the_same_pipeline_gives_the_right_picture(tiny_sd):
-    pipe = in_process(tiny_sd, LayerSplit(num_clouds=2))
-    right = pipe("x", output_type="latent", **SMALL).images
-    good = pipe._clouds
-    pipe._clouds = SpoiltClouds(tiny_sd, 2, with_tensor(one_value(float("nan")), 20), 1)
-    with pytest.raises(SfumatoError):
-        pipe("x", **SMALL)
-    pipe._clouds = good
-    assert torch.equal(right, pipe("x", output_type="latent", **SMALL).images)
