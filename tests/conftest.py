@@ -7,8 +7,8 @@ import pytest
 import torch
 from hypothesis import settings
 
-from sfumato.bench.random_model import write_random_model
 from sfumato.models.folder import ModelFolder, find_model
+from sfumato.models.random_folder import write_random_model
 
 # On shared cores, threads that wait for each other cost tiny models seven times what they save.
 torch.set_num_threads(1)

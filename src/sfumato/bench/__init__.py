@@ -1,1 +1,1 @@
-"""Speed and traffic: what a run costs, counted before it or measured on it."""
+"""Speed, memory and fidelity, measured, as ratios to a baseline in the same run."""

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sfumato.bench.link import FIVE_G, Link, parse_link
+from sfumato.cost.link import FIVE_G, Link, parse_link
 
 SIMPLE = Link(up_mbit=8, down_mbit=80, rtt_milliseconds=50)
 

@@ -7,10 +7,10 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from sfumato.bench.counting import count_cost
-from sfumato.bench.link import FIVE_G, Link
 from sfumato.client.accounting import unet_layers
 from sfumato.client.pipeline import PrivatePipeline
+from sfumato.cost.counting import count_cost
+from sfumato.cost.link import FIVE_G, Link
 from sfumato.models.folder import find_architecture
 from sfumato.protocols.layer_split.spec import LayerSplit
 from sfumato.protocols.plain.spec import Plain

@@ -2,19 +2,19 @@
 
 Source: Wang et al. 2025, "PPIDM: Privacy-Preserving Inference for Diffusion Model in the Cloud", IEEE TCSVT,
 doi 10.1109/TCSVT.2025.3553514, Tables VIII, IX and X and section V.E. The paper gives sizes but no formulas; the rules
-below are the ones that yield its cells. A real run sends more: see :mod:`sfumato.bench.counting`.
+below are the ones that yield its cells. A real run sends more: see :mod:`sfumato.cost.counting`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from sfumato.bench.cost import FLOAT_BYTES, Compute, Cost, Sizes, TopicCost
-from sfumato.bench.link import Link
-from sfumato.bench.published_cells import cells, notes
-from sfumato.bench.skeleton import Skeleton, whole_skeleton
 from sfumato.client.accounting import unet_layers
+from sfumato.cost.link import Link
+from sfumato.cost.published_cells import cells, notes
+from sfumato.cost.result import FLOAT_BYTES, Compute, Cost, Sizes, TopicCost
 from sfumato.models.folder import ModelFolder
 from sfumato.models.layers import Layer
+from sfumato.models.skeleton import Skeleton, whole_skeleton
 from sfumato.protocols.base import Spec
 from sfumato.protocols.layer_split.spec import LayerSplit
 

@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sfumato.bench.skeleton import Parameters
+from sfumato.models.skeleton import Parameters
 
 FLOAT_BYTES = 4
 """Weights are held as fp32, as the pipeline loads them."""

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sfumato.bench.skeleton import TEXT_ENCODERS, skeleton
 from sfumato.models.folder import ARCHITECTURES, ModelFolder, architectures
+from sfumato.models.skeleton import TEXT_ENCODERS, skeleton
 from sfumato.randomness import seeded_generator
 
 _DTYPES = {"fp32": (torch.float32, "F32"), "fp16": (torch.float16, "F16")}

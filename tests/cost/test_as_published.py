@@ -2,11 +2,11 @@
 
 import pytest
 
-from sfumato.bench.as_published import count_as_published
-from sfumato.bench.link import FIVE_G
-from sfumato.bench.published_cells import PRINTED_PARAMETERS
-from sfumato.bench.skeleton import whole_skeleton
+from sfumato.cost.as_published import count_as_published
+from sfumato.cost.link import FIVE_G
+from sfumato.cost.published_cells import PRINTED_PARAMETERS
 from sfumato.models.folder import find_architecture
+from sfumato.models.skeleton import whole_skeleton
 from sfumato.protocols.layer_split.spec import LayerSplit
 from sfumato.protocols.plain.spec import Plain
 

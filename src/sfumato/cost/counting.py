@@ -4,13 +4,13 @@ from collections.abc import Sequence
 
 import torch
 
-from sfumato.bench.cost import FLOAT_BYTES, Compute, Cost, Once, Sizes, TopicCost
-from sfumato.bench.dry_run import DryRun, Round, dry_run
-from sfumato.bench.link import MODEL, Link
-from sfumato.bench.skeleton import Skeleton, whole_skeleton
 from sfumato.client.catalog import client_half
+from sfumato.cost.dry_run import DryRun, Round, dry_run
+from sfumato.cost.link import MODEL, Link
+from sfumato.cost.result import FLOAT_BYTES, Compute, Cost, Once, Sizes, TopicCost
 from sfumato.models.denoiser import meta_conditioning
 from sfumato.models.folder import ModelFolder
+from sfumato.models.skeleton import Skeleton, whole_skeleton
 from sfumato.protocols.base import Spec
 from sfumato.tensors import Latent
 

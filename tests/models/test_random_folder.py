@@ -4,8 +4,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from sfumato.bench.random_model import write_byte_tokenizer, write_random_model
 from sfumato.models.loading import load_tokenizer
+from sfumato.models.random_folder import write_byte_tokenizer, write_random_model
 
 STOCK = {"tiny-sd": "StableDiffusionPipeline", "tiny-sdxl": "StableDiffusionXLPipeline"}
 

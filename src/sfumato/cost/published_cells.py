@@ -1,6 +1,6 @@
 """The PPIDM paper's cells as it prints them, and where they are wrong.
 
-Source: as in :mod:`sfumato.bench.as_published`.
+Source: as in :mod:`sfumato.cost.as_published`.
 """
 
 from collections.abc import Mapping
@@ -8,9 +8,9 @@ from dataclasses import asdict
 from math import floor
 from typing import Any
 
-from sfumato.bench.cost import TopicCost
-from sfumato.bench.link import Link
-from sfumato.bench.skeleton import Parameters
+from sfumato.cost.link import Link
+from sfumato.cost.result import TopicCost
+from sfumato.models.skeleton import Parameters
 
 MIB = 1 << 20
 """What the paper calls MB.

@@ -4,7 +4,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from sfumato.bench.cost import FLOAT_BYTES, Cost, Sizes
+from sfumato.cost.result import FLOAT_BYTES, Cost, Sizes
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 _FLOP_UNITS = ("", "k", "M", "G", "T", "P")
