@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from sfumato.bench.cost import Cost
+    from sfumato.cost.result import Cost
 
 
 class Format(StrEnum):
@@ -49,9 +49,9 @@ def cost(
     """
     from functools import partial
 
-    from sfumato.bench.as_published import count_as_published
-    from sfumato.bench.counting import count_cost
-    from sfumato.bench.link import parse_link
+    from sfumato.cost.as_published import count_as_published
+    from sfumato.cost.counting import count_cost
+    from sfumato.cost.link import parse_link
     from sfumato.models.folder import find_architecture
     from sfumato.protocols.settings import parse_spec
     from sfumato.protocols.specs import find_spec
@@ -85,7 +85,7 @@ def _print_json(costs: "list[Cost]") -> None:
 def _print_tables(costs: "list[Cost]") -> None:
     from rich.console import Console
 
-    from sfumato.bench.cost_table import cost_table
+    from sfumato.cost.table import cost_table
 
     console = Console()
     if not console.is_terminal:

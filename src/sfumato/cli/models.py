@@ -105,7 +105,7 @@ def _print_table(found: list[ListedModel]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from sfumato.bench.cost_table import human_bytes
+    from sfumato.cost.table import human_bytes
 
     table = Table("model", "kind")
     for name in ("size", "U-Net parameters"):

@@ -13,7 +13,7 @@ def random_model(
     dtype: Annotated[str, typer.Option(help="Number format of the weights: fp32 or fp16.")] = "fp32",
 ) -> None:
     """Writes a model folder with random weights, for timing and tests: it runs like the real one and paints noise."""
-    from sfumato.bench.random_model import write_random_model
+    from sfumato.models.random_folder import write_random_model
 
     model = write_random_model(arch, folder, seed, dtype=dtype)
     typer.echo(f"wrote {arch} with random weights to {model.path}")
