@@ -43,6 +43,8 @@ USAGE = {
     "no scale": (["--guidance-scale", "nan"], "guidance_scale must be a finite number"),
     "endless scale": (["--guidance-scale", "inf"], "guidance_scale must be a finite number"),
     "no time": (["--timeout", 0], "Invalid value for '--timeout'"),
+    "time that is no number": (["--timeout", "nan"], "Invalid value for '--timeout'"),
+    "words outside quotes": (["hat", "scarf"], "put a text of several words in quotes"),
     "no pictures": (["--num-images", 0], "Invalid value for '--num-images'"),
     "unknown option": (["--sed", 1], "No such option: --sed"),
     "folder that is not there": (["--out", "/nosuch/x.png"], "the folder /nosuch does not exist; make it first"),

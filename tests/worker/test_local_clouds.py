@@ -189,3 +189,11 @@ def test_the_nursery_refuses_to_run_alone() -> None:
     report = report_from_line(done.stdout)
     assert isinstance(report, Failed)
     assert "only a client starts it" in report.sentence
+
+
+def test_a_long_sentence_in_any_script_still_reads_as_a_report():
+    from sfumato.transport.nursery import Failed, report_from_line, report_to_line
+
+    line = report_to_line(Failed(error="ModelError", sentence="模" * 3000))
+    assert len(line) < 4096
+    assert report_from_line(line[:-1]) == Failed(error="ModelError", sentence="模" * 600)

@@ -37,6 +37,8 @@ def _explain(error: Any) -> None:
     if type(error).__name__ == "NoArgsIsHelpError":
         error.show()
         sys.exit(error.exit_code)
+    if "unexpected extra argument" in error.format_message():
+        _fail("there are words outside the quotes: put a text of several words in quotes, and check the options", 2)
     where = f" (see '{error.ctx.command_path} --help')" if error.ctx else ""
     _fail(f"{error.format_message().rstrip('.')}{where}", 2)
 

@@ -80,13 +80,17 @@ class Failed:
     sentence: str
 
 
+_MAX_TEXT = 600
+"""Characters of one field; JSON may write each as six bytes, and a pipe takes 4,096 at once."""
+
 Report = Listening | Died | Failed
 _KINDS: dict[str, type[Any]] = {kind.__name__: kind for kind in (Listening, Died, Failed)}
 
 
 def report_to_line(report: Report) -> bytes:
     """The report as one line of JSON, short enough that a pipe takes it whole."""
-    return json.dumps({"report": type(report).__name__, **asdict(report)})[:4000].encode() + b"\n"
+    fields = {name: value[:_MAX_TEXT] if isinstance(value, str) else value for name, value in asdict(report).items()}
+    return json.dumps({"report": type(report).__name__, **fields}).encode() + b"\n"
 
 
 def report_from_line(line: bytes) -> Report:
