@@ -9,7 +9,8 @@ from sfumato.models.random_folder import write_random_model
 
 
 def mapped_files() -> set[str]:
-    return {line.split(maxsplit=5)[5].strip() for line in open("/proc/self/maps") if line.count("/") > 1}
+    lines = Path("/proc/self/maps").read_text().splitlines()
+    return {line.split(maxsplit=5)[5] for line in lines if "/" in line}
 
 
 def test_weights_of_the_wanted_format_are_mapped_not_copied(tiny_sd):
