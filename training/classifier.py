@@ -1,6 +1,6 @@
 """Step 5: train the judge, an attribute classifier that sees painted pictures only.
 
-    python training/classifier.py --steps 1200
+    python training/classifier.py --steps 850
 
 Writes `runs/classifier.pt` and prints its accuracy on painted pictures that no script has trained on.
 """
@@ -114,7 +114,7 @@ def held_out(count: int) -> tuple[np.ndarray, np.ndarray]:
 def main() -> None:
     """Train and report."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=1200)
+    parser.add_argument("--steps", type=int, default=850)
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     model = train(arguments.steps, arguments.threads).eval()

@@ -7,6 +7,7 @@ Averaged weights, fp16, loadable with `diffusers.StableDiffusionPipeline.from_pr
 """
 
 import argparse
+import json
 import shutil
 from pathlib import Path
 
@@ -58,6 +59,9 @@ def save(made: StableDiffusionPipeline, folder: Path) -> None:
     made.to(dtype=torch.float16).save_pretrained(folder)
     for name in ("vocab.json", "merges.txt"):
         shutil.copyfile(workbench.RUNS / "tokenizer" / name, folder / "tokenizer" / name)
+    # transformers loads in the type its configuration names, diffusers in float32: without this the two would differ.
+    config = folder / "text_encoder/config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "dtype": "float32"}, indent=2) + "\n")
     for file in folder.rglob("*.safetensors"):
         file.chmod(0o644)
 

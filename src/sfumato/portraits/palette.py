@@ -12,7 +12,7 @@ INK: Final[Colour] = (38, 26, 28)
 SKIN: Final[dict[str, Colour]] = {
     "european": (251, 222, 210),
     "caucasian": (222, 164, 120),
-    "asian": (246, 212, 166),
+    "asian": (244, 208, 174),
     "indian": (178, 116, 70),
     "african": (112, 70, 50),
 }
