@@ -86,7 +86,9 @@ def run_once(command: Command, into: Measured, report: Path) -> None:
     """
     report.unlink(missing_ok=True)
     started = time.perf_counter()
-    process = subprocess.Popen(command.arguments, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    # Idle threads sleep in every command alike; spinning ones make timings on a shared machine meaningless.
+    environment = {**os.environ, "OMP_WAIT_POLICY": "passive"}
+    process = subprocess.Popen(command.arguments, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment)
     largest = 0
     while True:
         pid, status, usage = os.wait4(process.pid, os.WNOHANG)
