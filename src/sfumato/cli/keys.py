@@ -11,7 +11,10 @@ def keys(
     clouds: Annotated[int, typer.Option(min=1, help="How many clouds.")] = 4,
     host: Annotated[
         list[str] | None,
-        typer.Option(help="Host name or address of a cloud, once for each cloud in order; for other TLS tools."),
+        typer.Option(
+            metavar="HOST[,HOST...]",
+            help="Hosts of the clouds in order, or one for all; sfumato needs none, other TLS tools do.",
+        ),
     ] = None,
     days: Annotated[float, typer.Option(min=0.01, max=3650, help="How long the certificates hold.")] = 365.0,
 ) -> None:
@@ -21,10 +24,12 @@ def keys(
     """
     from sfumato.transport.key_files import make_keys
 
-    make_keys(directory, clouds=clouds, hosts=host or (), days=days)
+    hosts = [name.strip() for names in host or [] for name in names.split(",")]
+    hosts = hosts * clouds if len(hosts) == 1 else hosts
+    make_keys(directory, clouds=clouds, hosts=hosts, days=days)
     names = [f"cloud-{i + 1}" for i in range(clouds)]
     typer.echo(f"{directory}/client stays with the client:  sfumato generate PROMPT --keys {directory} --clouds …")
     for i, name in enumerate(names):
-        where = host[i] if host else f"the operator of {name}"
+        where = f"{name} at {hosts[i]}" if hosts else f"the operator of {name}"
         typer.echo(f"{directory}/{name} goes to {where}, and to nobody else:  sfumato serve --keys {name} --port 7001")
     typer.echo(f"{directory}/ca signed all of it; nothing above needs it to run, keep it offline")

@@ -21,11 +21,19 @@ def print_summary(console: Console, report: Report, written: Sequence[Path]) -> 
         f"{traffic.waiting_seconds:.1f} s waiting for clouds; "
         f"clouds did {compute.cloud_flops / total:.0%} of {total / 1e9:.1f} GFLOP; {noise}"
     )
-    console.print(f"[bold]Claim[/]      {report.spec.claim}")
-    for sentence in report.not_hidden:
-        console.print(f"[bold]Not hidden[/] {sentence}")
+    console.print(_sentences(report))
     for path in written:
         console.print("[bold]Wrote[/]     ", str(path), soft_wrap=True)
+
+
+def _sentences(report: Report) -> Table:
+    table = Table.grid(padding=(0, 1))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    table.add_row("Claim", report.spec.claim)
+    for index, sentence in enumerate(report.not_hidden):
+        table.add_row("" if index else "Not hidden", sentence)
+    return table
 
 
 def _traffic(report: Report) -> Table:
