@@ -1,5 +1,6 @@
 """The command line. Nothing here imports torch before a command needs it, so ``--help`` answers at once."""
 
+import os
 import sys
 from typing import Any
 
@@ -15,6 +16,8 @@ _INTERRUPTED = 130
 
 def main() -> None:
     """Runs ``sfumato``. Exit codes: 0, 1 a run failed, 2 wrong usage, 130 interrupted."""
+    # Read when torch is loaded: idle threads that spin take the cores from clouds on the same machine.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:
         code = app(standalone_mode=False)
         if code == _INTERRUPTED:
