@@ -8,6 +8,7 @@ import typer
 
 from sfumato.cli.app import app
 from sfumato.errors import SfumatoError
+from sfumato.transport.allocator import keep_large_buffers
 
 # typer exports the classes below this one only.
 _Misuse: Any = typer.BadParameter.__base__
@@ -18,6 +19,7 @@ def main() -> None:
     """Runs ``sfumato``. Exit codes: 0, 1 a run failed, 2 wrong usage, 130 interrupted."""
     # Read when torch is loaded: idle threads that spin take the cores from clouds on the same machine.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    keep_large_buffers()
     try:
         code = app(standalone_mode=False)
         if code == _INTERRUPTED:

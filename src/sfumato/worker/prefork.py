@@ -35,6 +35,9 @@ def run(prepare: "Prepare") -> int:
         prepare: makes the factory of sessions that every cloud then uses; called once, before the forks.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    from sfumato.transport.allocator import keep_large_buffers
+
+    keep_large_buffers()
     client = os.getppid()
     reports = _claim_stdout()
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
