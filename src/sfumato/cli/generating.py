@@ -9,7 +9,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from sfumato.cli.files import check_writable, write_whole
+from sfumato.files import check_writable, write_whole
 from sfumato.client.local_clouds import LocalClouds
 
 if TYPE_CHECKING:
