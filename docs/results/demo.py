@@ -40,8 +40,9 @@ def main() -> None:
         whole, parts = (pipe(prompt, seed=7, output_type="np").images[0] for pipe in (plain, split))
         x = GAP + column * (size + GAP)
         middle = prompt.find(" ", len(prompt) // 2 - 4)
-        decibels = f"{psnr(parts, whole):.0f} dB" if not np.array_equal(parts, whole) else "every byte the same"
-        draw.multiline_text((x, 6), f"{prompt[:middle]}\n{prompt[middle + 1:]}\nsplit: {decibels}", "black", font)
+        decibels = psnr(parts[None], whole[None])[0]
+        alike = "every byte the same" if np.isinf(decibels) else f"{decibels:.0f} dB"
+        draw.multiline_text((x, 6), f"{prompt[:middle]}\n{prompt[middle + 1:]}\nsplit: {alike}", "black", font)
         for row, picture in enumerate((whole, parts, strip_only(parts, 1))):
             tile = Image.fromarray(picture).resize((size, size), Image.Resampling.BICUBIC)
             sheet.paste(tile, (x, HEAD + row * (size + GAP)))

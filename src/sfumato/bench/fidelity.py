@@ -52,7 +52,7 @@ def measure(model: str, *, steps: int, guidance_scale: float, num_clouds: list[i
         yield Fidelity(
             num_clouds=n,
             merge=merge,
-            decibels=[psnr(a[0], b[0]) for a, b in zip(found, reference, strict=True)],
+            decibels=psnr(np.stack([a[0] for a in found]), np.stack([b[0] for b in reference])).tolist(),
             max_latent_error=max(float(np.abs(a[1] - b[1]).max()) for a, b in zip(found, reference, strict=True)),
         )
 
