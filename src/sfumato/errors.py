@@ -10,6 +10,7 @@
     ├── WorkerError       a cloud answered that it could not compute
     ├── SpecMismatch      client and cloud disagree on protocol, spec, model or version
     ├── ClaimError        going on would break what the protocol promises
+    ├── ExperimentError   a sweep had to stop; what it finished is kept
     └── Unsupported       this model or setting cannot run under this protocol; says what to use
 
 Wrong arguments are ``ValueError``. Each message is one sentence that says what was wrong and what to do, and
@@ -47,6 +48,10 @@ class SpecMismatch(SfumatoError):
 
 class ClaimError(SfumatoError):
     """Going on would break what the protocol promises."""
+
+
+class ExperimentError(SfumatoError):
+    """A sweep had to stop; what it finished is kept."""
 
 
 class Unsupported(SfumatoError):

@@ -4,6 +4,7 @@ import typer
 
 from sfumato.cli.bench import fidelity_bench, generate_bench, transport_bench
 from sfumato.cli.cost import cost
+from sfumato.cli.experiment import ppidm_fidelity
 from sfumato.cli.generate import EPILOG, generate
 from sfumato.cli.keys import keys
 from sfumato.cli.models import models
@@ -28,3 +29,7 @@ bench.command("generate")(generate_bench)
 bench.command("fidelity")(fidelity_bench)
 bench.command("random-model")(random_model)
 app.add_typer(bench, name="bench")
+
+experiment = typer.Typer(no_args_is_help=True, help="Reruns a paper's study; can be stopped, resumed and shared out.")
+experiment.command("ppidm-fidelity")(ppidm_fidelity)
+app.add_typer(experiment, name="experiment")

@@ -9,8 +9,8 @@ from typing import IO, TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from sfumato.files import check_writable, write_whole
 from sfumato.client.local_clouds import LocalClouds
+from sfumato.files import check_writable, write_whole
 
 if TYPE_CHECKING:
     from sfumato.client.clouds import Clouds

@@ -26,6 +26,11 @@ class ModelFolder:
     path: Path
     name: str
 
+    @property
+    def reference(self) -> str:
+        """What finds this model again: its name, valid on other machines too, or the folder of one that has none."""
+        return self.name if self.path.is_relative_to(BUNDLED) or "/" in self.name else str(self.path)
+
     @cached_property
     def index(self) -> dict[str, Any]:
         """``model_index.json``: component name to (library, class)."""

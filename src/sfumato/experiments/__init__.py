@@ -1,0 +1,1 @@
+"""The papers' tables as sweeps that can be stopped, resumed and shared out."""
