@@ -2,7 +2,7 @@
 
 import typer
 
-from sfumato.cli.bench import fidelity_bench, generate_bench, transport_bench
+from sfumato.cli.bench import fidelity_bench, generate_bench, sweep_bench, transport_bench
 from sfumato.cli.cost import cost
 from sfumato.cli.experiment import ppidm_fidelity
 from sfumato.cli.generate import EPILOG, generate
@@ -27,6 +27,7 @@ bench = typer.Typer(no_args_is_help=True, help="Measures speed, memory and traff
 bench.command("transport")(transport_bench)
 bench.command("generate")(generate_bench)
 bench.command("fidelity")(fidelity_bench)
+bench.command("sweep")(sweep_bench)
 bench.command("random-model")(random_model)
 app.add_typer(bench, name="bench")
 

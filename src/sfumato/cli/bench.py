@@ -34,8 +34,23 @@ def fidelity_bench(
     """Compares the pictures of layer-split with those of plain, for both ways of merging group statistics."""
     from sfumato.bench.fidelity import bench_fidelity
 
+    bench_fidelity(model, steps=steps, guidance_scale=guidance_scale, num_clouds=_numbers(clouds))
+
+
+def sweep_bench(
+    model: Annotated[str, typer.Option(help="Model folder or name.")] = "portraits",
+    steps: Annotated[int, typer.Option(min=1, help="DDIM steps.")] = 50,
+    clouds: Annotated[str, typer.Option(metavar="N[,N...]", help="Numbers of clouds.")] = "2,4,8",
+    batch_size: Annotated[int, typer.Option(min=1, help="Pictures computed together.")] = 16,
+) -> None:
+    """Times the batches of 'experiment ppidm-fidelity' beside the bare U-Net calls they need; minutes."""
+    from sfumato.bench.sweep import bench_sweep
+
+    bench_sweep(model, num_clouds=_numbers(clouds), steps=steps, batch_size=batch_size)
+
+
+def _numbers(clouds: str) -> list[int]:
     try:
-        numbers = [int(n) for n in clouds.split(",")]
+        return [int(n) for n in clouds.split(",")]
     except ValueError:
         raise ValueError(f"--clouds must be numbers with commas between them, got {clouds!r}") from None
-    bench_fidelity(model, steps=steps, guidance_scale=guidance_scale, num_clouds=numbers)
