@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Any, TypeVar
 
+import grpc
+
 from sfumato.errors import ExperimentError, SfumatoError
 from sfumato.experiments.workers import Workers
 
@@ -85,7 +87,7 @@ def _connected(address: str) -> Any:
 
 
 def _require_answer(address: str) -> None:
-    """Asks for a connection first: Ray itself waits for minutes."""
+    """Knocks first: Ray itself waits for minutes at a port that answers nothing."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if address == "auto":
         return
@@ -93,10 +95,14 @@ def _require_answer(address: str) -> None:
         raise ValueError(f"--ray must be auto, HOST:PORT or ray://HOST:PORT, got {address!r}")
     try:
         socket.create_connection((host, int(port)), timeout=_CONNECT_SECONDS).close()
-    except (OSError, OverflowError) as error:
+        # Both of Ray's ports speak gRPC; under Ray's own TLS settings the handshake is left to Ray.
+        if os.environ.get("RAY_USE_TLS", "0") == "0":
+            with grpc.insecure_channel(f"{host}:{port}") as channel:
+                grpc.channel_ready_future(channel).result(timeout=_CONNECT_SECONDS)
+    except (OSError, OverflowError, grpc.FutureTimeoutError) as error:
         raise ExperimentError(
-            f"nothing answers at {address}: check the address of the Ray cluster's head, or leave --ray out to compute "
-            "on this machine"
+            f"no Ray cluster answers at {address}: check the address of the cluster's head, or leave --ray out to "
+            "compute on this machine"
         ) from error
 
 

@@ -2,7 +2,7 @@
 
 import io
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -104,14 +104,8 @@ class RowStore(Generic[Row]):
         whole = pl.concat([pl.DataFrame(schema={c: self._schema[c] for c in wanted}), *frames])
         return whole.unique("case", keep="first").sort("case")
 
-    def of_cases(self, cases: Iterable[str]) -> pl.DataFrame:
-        """The rows of some cases, with every column; reads only the files that hold them."""
-        wanted = set(cases)
-        files = {path for case, path in self._places().items() if case in wanted}
-        frames = [_read(f, self._schema.names()).filter(pl.col("case").is_in(wanted)) for f in sorted(files)]
-        return pl.concat([pl.DataFrame(schema=self._schema), *frames]).unique("case", keep="first").sort("case")
-
-    def _places(self) -> dict[str, Path]:
+    def places(self) -> dict[str, Path]:
+        """The file that each case is in."""
         return {case: file for file in self._files() for case in _read(file, ["case"])["case"]}
 
     def _files(self) -> list[Path]:
@@ -127,6 +121,14 @@ _COLUMN: dict[Any, Any] = {
     bytes: pl.Binary,
     list[float]: pl.List(pl.Float32),
 }
+
+
+def read_pictures(cases: Sequence[str], places: Mapping[str, Path]) -> NDArray[np.uint8]:
+    """The pictures of some cases, (batch, height, width, 3), in their order; all must have one size."""
+    found: dict[str, bytes] = {}
+    for file in {places[case] for case in cases}:
+        found.update(_read(file, ["case", "picture"]).iter_rows())
+    return np.stack([from_png(found[case]) for case in cases])
 
 
 def _read(file: Path, columns: list[str]) -> pl.DataFrame:
