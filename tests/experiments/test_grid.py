@@ -6,7 +6,7 @@ import pytest
 from experiments.conftest import write_csv
 from sfumato.experiments.folder import claim_folder
 from sfumato.experiments.grid import Sweep, shard, unfinished
-from sfumato.experiments.ppidm_fidelity import StudySettings, native_size, ppidm_fidelity
+from sfumato.experiments.ppidm_fidelity.study import StudySettings, native_size, ppidm_fidelity
 from sfumato.experiments.prompts import read_prompt_set
 from sfumato.models.folder import ModelFolder, find_architecture
 

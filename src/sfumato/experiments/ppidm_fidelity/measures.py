@@ -9,8 +9,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from sfumato.experiments.comparisons import ReportSettings
-from sfumato.experiments.published_ppidm import Published
+from sfumato.experiments.ppidm_fidelity.comparisons import ReportSettings
+from sfumato.experiments.ppidm_fidelity.published import Published
 from sfumato.metrics.intervals import bootstrap_interval
 from sfumato.metrics.sets import frechet_distance, inception_score
 

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from math import floor, isinf, log10
 
-from sfumato.experiments.measures import Measure
-from sfumato.experiments.tables import Cell, Setting, Table
+from sfumato.experiments.ppidm_fidelity.measures import Measure
+from sfumato.experiments.ppidm_fidelity.tables import Cell, Setting, Table
 
 NOTHING = "-"
 _DECIMALS = {"PSNR": 2, "SSIM": 3}

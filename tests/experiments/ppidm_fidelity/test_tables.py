@@ -9,11 +9,11 @@ import polars as pl
 import pytest
 from made_rows import SETTINGS, compared, frame, offloading, split
 
-from sfumato.experiments import published_ppidm as published
-from sfumato.experiments.measures import fidelity_measures
-from sfumato.experiments.report import long_form, write_report
-from sfumato.experiments.table_text import interval_text, measure_text, table_text
-from sfumato.experiments.tables import Cell, Table, fidelity_tables
+from sfumato.experiments.ppidm_fidelity import published
+from sfumato.experiments.ppidm_fidelity.measures import fidelity_measures
+from sfumato.experiments.ppidm_fidelity.report import long_form, write_report
+from sfumato.experiments.ppidm_fidelity.table_text import interval_text, measure_text, table_text
+from sfumato.experiments.ppidm_fidelity.tables import Cell, Table, fidelity_tables
 from sfumato.metrics.sets import frechet_distance
 
 

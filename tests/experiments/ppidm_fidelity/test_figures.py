@@ -11,8 +11,8 @@ from made_rows import SETTINGS, compared, frame, offloading, split
 from numpy.typing import NDArray
 from PIL import Image
 
-from sfumato.experiments.figure_panels import Difference, Picture, Words, draw
-from sfumato.experiments.figures import write_figures
+from sfumato.experiments.ppidm_fidelity.figure_panels import Difference, Picture, Words, draw
+from sfumato.experiments.ppidm_fidelity.figures import write_figures
 
 _PANEL, _LINE, _DPI = 1.5, 0.15, 160
 _LONG = "A man in a très long coat, $5 and $10 in his hand, rides a wave while the people watch. " * 5

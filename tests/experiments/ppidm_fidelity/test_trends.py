@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from made_rows import SETTINGS, compared, frame, offloading, split
 
-from sfumato.experiments.trends import trends
-from sfumato.experiments.verdicts import Trend
+from sfumato.experiments.ppidm_fidelity.trends import trends
+from sfumato.experiments.ppidm_fidelity.verdicts import Trend
 
 NORM, STEPS, SIZE, CLOUDS, EXACT = range(5)
 

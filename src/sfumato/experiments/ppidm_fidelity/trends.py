@@ -11,9 +11,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from sfumato.experiments import published_ppidm as published
-from sfumato.experiments.comparisons import PICTURE, ReportSettings, compared_rows
-from sfumato.experiments.verdicts import (
+from sfumato.experiments.ppidm_fidelity import published
+from sfumato.experiments.ppidm_fidelity.comparisons import PICTURE, ReportSettings, compared_rows
+from sfumato.experiments.ppidm_fidelity.verdicts import (
     Claim,
     Trend,
     Verdict,
@@ -38,7 +38,7 @@ def trends(frame: pl.DataFrame, settings: ReportSettings) -> tuple[Trend, ...]:
     """Tries every trend on every model; one without two pictures that have all its settings is not tested.
 
     Raises:
-        ValueError: as :func:`sfumato.experiments.comparisons.compared_rows`.
+        ValueError: as :func:`sfumato.experiments.ppidm_fidelity.comparisons.compared_rows`.
     """
     rows = compared_rows(frame, settings)
     steps = pl.col("num_inference_steps") == settings.num_inference_steps

@@ -5,8 +5,8 @@ from typing import Any
 
 import polars as pl
 
-from sfumato.experiments.comparisons import ReportSettings
 from sfumato.experiments.metric_names import BUNDLED
+from sfumato.experiments.ppidm_fidelity.comparisons import ReportSettings
 from sfumato.protocols.layer_split.spec import LayerSplit
 from sfumato.protocols.plain.spec import Plain
 

@@ -13,10 +13,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from sfumato.experiments import published_ppidm as published
-from sfumato.experiments.comparisons import PICTURE, ReportSettings, compared_rows
-from sfumato.experiments.figure_panels import Difference, Panel, Picture, Words, draw
-from sfumato.experiments.table_text import size_text
+from sfumato.experiments.ppidm_fidelity import published
+from sfumato.experiments.ppidm_fidelity.comparisons import PICTURE, ReportSettings, compared_rows
+from sfumato.experiments.ppidm_fidelity.figure_panels import Difference, Panel, Picture, Words, draw
+from sfumato.experiments.ppidm_fidelity.table_text import size_text
 from sfumato.files import write_whole
 
 Fetch = Callable[[str], NDArray[np.uint8]]
@@ -45,7 +45,7 @@ def write_figures(folder: Path, frame: pl.DataFrame, picture: Fetch, settings: R
         settings: what is standard.
 
     Raises:
-        ValueError: as :func:`sfumato.experiments.comparisons.compared_rows`.
+        ValueError: as :func:`sfumato.experiments.ppidm_fidelity.comparisons.compared_rows`.
         OSError: a file cannot be written; the old one is kept.
     """
     rows = compared_rows(frame, settings)

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from sfumato.experiments.comparisons import PICTURE
+from sfumato.experiments.ppidm_fidelity.comparisons import PICTURE
 from sfumato.metrics.intervals import Interval, bootstrap_interval
 
 Verdict = Literal["holds", "does not hold", "not settled by these pictures", "not tested"]

@@ -7,11 +7,11 @@ from typing import Any
 
 import polars as pl
 
-from sfumato.experiments.comparisons import ANY_MERGE, ReportSettings
 from sfumato.experiments.metric_names import PUBLISHED
-from sfumato.experiments.table_text import NOTHING, interval_text, markdown_table, size_text, table_text
-from sfumato.experiments.tables import Table
-from sfumato.experiments.verdicts import Trend
+from sfumato.experiments.ppidm_fidelity.comparisons import ANY_MERGE, ReportSettings
+from sfumato.experiments.ppidm_fidelity.table_text import NOTHING, interval_text, markdown_table, size_text, table_text
+from sfumato.experiments.ppidm_fidelity.tables import Table
+from sfumato.experiments.ppidm_fidelity.verdicts import Trend
 
 _TITLE = "# PPIDM's fidelity study: split pictures beside unsplit ones"
 _SOURCE = (

@@ -7,12 +7,12 @@ from typing import IO
 
 import polars as pl
 
-from sfumato.experiments.comparisons import ReportSettings
-from sfumato.experiments.measures import Measure
-from sfumato.experiments.published_ppidm import SD, SDXL
-from sfumato.experiments.report_text import report_text
-from sfumato.experiments.tables import Cell, Table, fidelity_tables
-from sfumato.experiments.trends import trends
+from sfumato.experiments.ppidm_fidelity.comparisons import ReportSettings
+from sfumato.experiments.ppidm_fidelity.measures import Measure
+from sfumato.experiments.ppidm_fidelity.published import SD, SDXL
+from sfumato.experiments.ppidm_fidelity.report_text import report_text
+from sfumato.experiments.ppidm_fidelity.tables import Cell, Table, fidelity_tables
+from sfumato.experiments.ppidm_fidelity.trends import trends
 from sfumato.files import write_whole
 
 _COLUMNS = {
@@ -46,7 +46,7 @@ def write_report(folder: Path, frame: pl.DataFrame, settings: ReportSettings) ->
         settings: what is standard, and how metrics are named.
 
     Raises:
-        ValueError: as :func:`sfumato.experiments.comparisons.compared_rows`.
+        ValueError: as :func:`sfumato.experiments.ppidm_fidelity.comparisons.compared_rows`.
         OSError: a file cannot be written; the old one is kept.
     """
     tables = fidelity_tables(frame, settings)

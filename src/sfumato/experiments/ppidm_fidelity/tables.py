@@ -10,10 +10,10 @@ from typing import Any
 
 import polars as pl
 
-from sfumato.experiments import published_ppidm as published
-from sfumato.experiments.comparisons import ReportSettings, compared_rows, shared_pictures
-from sfumato.experiments.measures import Measure, fidelity_measures, own_measures
-from sfumato.experiments.published_ppidm import Published
+from sfumato.experiments.ppidm_fidelity import published
+from sfumato.experiments.ppidm_fidelity.comparisons import ReportSettings, compared_rows, shared_pictures
+from sfumato.experiments.ppidm_fidelity.measures import Measure, fidelity_measures, own_measures
+from sfumato.experiments.ppidm_fidelity.published import Published
 
 Measuring = Callable[[pl.DataFrame, ReportSettings, tuple[Published, ...]], tuple[Measure, ...]]
 
@@ -60,7 +60,7 @@ def fidelity_tables(frame: pl.DataFrame, settings: ReportSettings) -> tuple[Tabl
         settings: what is standard, and how metrics are named.
 
     Raises:
-        ValueError: as :func:`sfumato.experiments.comparisons.compared_rows`.
+        ValueError: as :func:`sfumato.experiments.ppidm_fidelity.comparisons.compared_rows`.
     """
     rows = compared_rows(frame, settings)
     steps = pl.col("num_inference_steps") == settings.num_inference_steps
