@@ -12,7 +12,7 @@ from rich.table import Table
 
 from sfumato.experiments.grid import Batch, condition
 from sfumato.experiments.picturing import compute
-from sfumato.experiments.ppidm_fidelity import native_size
+from sfumato.experiments.ppidm_fidelity.study import native_size
 from sfumato.experiments.prompts import Prompt
 from sfumato.models.conditioning import PromptEncoder
 from sfumato.models.denoiser import predict
