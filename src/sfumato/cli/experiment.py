@@ -38,6 +38,16 @@ def ppidm_fidelity(
     ray: Annotated[
         str | None, typer.Option(metavar="auto|ADDRESS", help="Compute on this Ray cluster instead.")
     ] = None,
+    networks: Annotated[
+        str,
+        typer.Option(
+            help="For LPIPS, FID, IS and CLIP score: published, bundled (printed under other names), or auto: the "
+            "published ones where they are installed."
+        ),
+    ] = "auto",
+    tables_only: Annotated[
+        bool, typer.Option("--tables-only", help="Compute no pictures; score and tabulate.")
+    ] = False,
 ) -> None:
     """PPIDM's Tables IV to VII: pictures of split and unsplit runs, compared pair by pair.
 
@@ -61,5 +71,7 @@ def ppidm_fidelity(
             workers=workers,
             threads=threads,
             ray=ray,
+            networks=networks,
+            tables_only=tables_only,
         )
     )

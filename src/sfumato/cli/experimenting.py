@@ -1,19 +1,33 @@
 """The run behind ``sfumato experiment``."""
 
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, get_args
 
+import polars as pl
 from rich.console import Console
 
 from sfumato.experiments.folder import claim_folder
 from sfumato.experiments.grid import Sweep
-from sfumato.experiments.ppidm_fidelity import StudySettings, ppidm_fidelity
+from sfumato.experiments.networks import NetworkChoice, load_networks
+from sfumato.experiments.ppidm_fidelity.comparisons import ReportSettings
+from sfumato.experiments.ppidm_fidelity.figures import write_figures
+from sfumato.experiments.ppidm_fidelity.report import write_report
+from sfumato.experiments.ppidm_fidelity.study import (
+    ABLATION_CLOUDS,
+    StudySettings,
+    native_size,
+    ppidm_fidelity,
+)
 from sfumato.experiments.prompts import PromptSet, read_prompt_set
+from sfumato.experiments.rows import PictureRow, RowStore, read_pictures
 from sfumato.experiments.running import Extent, Shard, batches_of, run
+from sfumato.experiments.scoring import scored
 from sfumato.experiments.workers import LocalWorkers, Workers
-from sfumato.models.folder import find_model
+from sfumato.models.folder import ModelFolder, find_model
 from sfumato.protocols.layer_split.spec import Merge
+from sfumato.protocols.plain.spec import Plain
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,10 +48,12 @@ class StudyRequest:
     workers: int | None
     threads: int
     ray: str | None
+    networks: str
+    tables_only: bool
 
 
 def run_study(request: StudyRequest) -> None:
-    """Computes what is missing.
+    """Computes what is missing, scores it, and writes tables and figures of what is there.
 
     Raises:
         ValueError: wrong usage, found before anything is computed.
@@ -45,15 +61,45 @@ def run_study(request: StudyRequest) -> None:
     """
     console = Console(stderr=True)
     extent = Extent(limit=request.limit, ablation_limit=request.ablation_limit, shard=_shard(request.shard))
-    sweep = _sweep(request)
+    models = [find_model(m) for m in request.models]
+    sweep = _sweep(request, models)
+    networks = load_networks(_network_choice(request.networks))
     batches_of(sweep, extent)
     claim_folder(request.out, sweep)
-    with _workers(request) as workers:
-        computed = run(sweep, extent, request.out, workers, console)
-    console.print(f"{computed} pictures computed; rows in {request.out / 'rows'}")
+    if not request.tables_only:
+        with _workers(request) as workers:
+            computed = run(sweep, extent, request.out, workers, console)
+        console.print(f"{computed} pictures computed; rows in {request.out / 'rows'}")
+    with LocalWorkers(request.workers, request.threads) as workers:
+        frame = scored(request.out, networks.choice, workers, console)
+    settings = ReportSettings(
+        names=networks.names,
+        own_sizes={m.name: native_size(m)[:2] for m in models},
+        num_inference_steps=request.steps,
+        num_clouds=ABLATION_CLOUDS,
+    )
+    _report(request.out, frame, settings, console)
 
 
-def _sweep(request: StudyRequest) -> Sweep:
+def _report(out: Path, frame: pl.DataFrame, settings: ReportSettings, console: Console) -> None:
+    if frame.filter(pl.col("protocol") != Plain.name).is_empty():
+        console.print("No pair is whole yet, so there are no tables: let the sweep run on.")
+        return
+    places = RowStore(out / "rows", PictureRow).places()
+    with console.status("drawing tables and figures"):
+        tables = write_report(out, frame, settings)
+        figures = write_figures(out, frame, cache(lambda case: read_pictures([case], places)[0]), settings)
+    written = (*tables, *figures)
+    console.print("written: " + ", ".join(map(str, written)), soft_wrap=True)
+
+
+def _network_choice(given: str) -> Any:
+    if given not in get_args(NetworkChoice):
+        raise ValueError(f"--networks must be one of {', '.join(get_args(NetworkChoice))}, got {given!r}")
+    return given
+
+
+def _sweep(request: StudyRequest, models: list[ModelFolder]) -> Sweep:
     merges: Any = tuple(request.merge.split(","))
     if unknown := [m for m in merges if m not in get_args(Merge)]:
         raise ValueError(f"--merge must be among {', '.join(get_args(Merge))}, got {', '.join(unknown)}")
@@ -67,7 +113,7 @@ def _sweep(request: StudyRequest) -> Sweep:
     sets = [_prompt_set(each) for each in request.prompts]
     if len({s.name for s in sets}) < len(sets):
         raise ValueError("two prompt sets have one name: name each once, with all its files")
-    return ppidm_fidelity([find_model(m) for m in request.models], sets, settings)
+    return ppidm_fidelity(models, sets, settings)
 
 
 def _prompt_set(given: str) -> PromptSet:

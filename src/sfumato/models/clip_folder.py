@@ -1,5 +1,6 @@
 """Finding and loading a CLIP model: a folder in transformers' layout, a hub name, or the bundled one."""
 
+import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,8 @@ class ClipParts:
     """A loaded model: `transformers.CLIPModel` in fp32, its tokenizer, and its picture processor on Pillow."""
 
     name: str
+    fingerprint: str
+    """SHA-256 over the folder's weights, in files' order, as hexadecimal."""
     model: Any
     tokenizer: Any
     processor: Any
@@ -58,7 +61,21 @@ def load_clip(name_or_dir: str | Path) -> ClipParts:
     if absent := sorted(found["missing_keys"]) + sorted(str(key) for key in found["mismatched_keys"]):
         raise ModelError(f"model {name!r} is incomplete: {len(absent)} tensors are missing, first {absent[0]}")
     model.requires_grad_(False).eval()
-    return ClipParts(name=name, model=model, tokenizer=tokenizer, processor=processor, attributes=attributes)
+    return ClipParts(
+        name=name,
+        fingerprint=_fingerprint(folder),
+        model=model,
+        tokenizer=tokenizer,
+        processor=processor,
+        attributes=attributes,
+    )
+
+
+def _fingerprint(folder: Path) -> str:
+    digest = hashlib.sha256()
+    for file in sorted(folder.glob("*.safetensors")):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
 
 
 def _find(name_or_dir: str | Path) -> tuple[Path, str]:

@@ -51,6 +51,11 @@ class PictureEncoder:
         return self._parts.name
 
     @property
+    def fingerprint(self) -> str:
+        """SHA-256 over the weights, as hexadecimal: scores of another encoder are not comparable."""
+        return self._parts.fingerprint
+
+    @property
     def feature_width(self) -> int:
         """Numbers that `features` gives a picture: 160 for the bundled encoder."""
         return int(self._parts.model.config.vision_config.hidden_size)
