@@ -64,14 +64,11 @@ def bootstrap_interval(
             f"num_resamples must be at least {int(np.ceil(2 / (1 - confidence) - 1e-9))} for confidence {confidence}, "
             f"got {num_resamples}; take more"
         )
-    generator = np.random.default_rng(seed)
-    found = np.empty(num_resamples)
-    for i in range(num_resamples):
-        drawn = generator.integers(num_pictures, size=num_pictures)
-        number = statistic(*(array[drawn] for array in arrays))
-        if np.ndim(number) != 0:
-            raise ValueError(f"statistic must return one number, got {describe(number)}; take a mean over its axes")
-        found[i] = number
+    drawn = np.random.default_rng(seed).integers(num_pictures, size=(num_resamples, num_pictures))
+    if statistic is np.mean and len(arrays) == 1 and arrays[0].ndim == 1:
+        found = arrays[0][drawn].mean(1, dtype=np.float64)  # a call for each resample would take fifty times as long
+    else:
+        found = np.array([_number(statistic(*(array[rows] for array in arrays))) for rows in drawn])
     if np.isnan(found).any():
         raise ValueError(
             f"statistic was nan on {np.isnan(found).sum()} of {num_resamples} resamples; "
@@ -79,6 +76,12 @@ def bootstrap_interval(
         )
     found.sort()
     return Interval(float(found[beyond - 1]), float(found[-beyond]))
+
+
+def _number(found: Any) -> float:
+    if np.ndim(found) != 0:
+        raise ValueError(f"statistic must return one number, got {describe(found)}; take a mean over its axes")
+    return float(found)
 
 
 def _checked_length(arrays: tuple[NDArray[Any], ...]) -> int:

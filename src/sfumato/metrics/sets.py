@@ -72,7 +72,10 @@ def inception_score(probabilities: NDArray[np.floating], num_splits: int = 1) ->
 
 def _covariance_root(rows: NDArray[np.float64]) -> NDArray[np.float64]:
     """A matrix R of at most d rows with R'R the covariance of the rows."""
-    root: Any = np.linalg.qr((rows - rows.mean(axis=0)) / np.sqrt(len(rows) - 1), mode="r")  # typed for "reduced" only
+    centred = (rows - rows.mean(axis=0)) / np.sqrt(len(rows) - 1)
+    if len(rows) <= rows.shape[1]:
+        return centred
+    root: Any = np.linalg.qr(centred, mode="r")  # typed for "reduced" only
     return root
 
 
