@@ -1,6 +1,6 @@
 """Counts the work of a run on each side: the client's as it happens, the U-Net's from its layers."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 
@@ -10,9 +10,10 @@ from torch import nn
 from sfumato.client.report import Compute
 from sfumato.models.denoiser import Conditioning, meta_conditioning, predict
 from sfumato.models.folder import ModelFolder
-from sfumato.models.layers import Layer, LayerKind, counted_flops, measured
+from sfumato.models.layers import Layer, counted_flops, measured
 from sfumato.models.loading import meta_unet
 from sfumato.models.weights import weight_bytes
+from sfumato.protocols.base import Where
 
 
 @lru_cache(maxsize=16)
@@ -39,9 +40,9 @@ def unet_layers(model: ModelFolder, shape: tuple[int, ...], batch: int, num_toke
 class Accounting:
     """One run's work."""
 
-    def __init__(self, model: ModelFolder, offloaded: frozenset[LayerKind]):
+    def __init__(self, model: ModelFolder, where: Callable[[Layer], Where]):
         self._model = model
-        self._offloaded = offloaded
+        self._where = where
         self._client_flops = 0
 
     @contextmanager
@@ -70,8 +71,8 @@ class Accounting:
             num_calls: U-Net calls.
         """
         layers = unet_layers(self._model, latent_shape, conditioning.batch, conditioning.prompt_embeds.shape[1])
-        cloud = sum(layer.flops for layer in layers if layer.kind in self._offloaded)
-        client = sum(layer.flops for layer in layers if layer.kind not in self._offloaded)
+        cloud = sum(layer.flops for layer in layers if self._where(layer) != "client")
+        client = sum(layer.flops for layer in layers if self._where(layer) != "clouds")
         bytes_each = conditioning.prompt_embeds.element_size()
         absent = sum(p.numel() for p in unet.parameters() if p.is_meta)
         return Compute(

@@ -147,7 +147,7 @@ class PrivatePipeline:
         is_seeded = generator is not None
         size = self._size(height, width)
         prompts = [prompt] if isinstance(prompt, str) else prompt
-        accounting = Accounting(self.model, self._half.offloaded)
+        accounting = Accounting(self.model, self._half.where)
         with accounting.client_work():
             sampling = self._sampling(
                 prompts,

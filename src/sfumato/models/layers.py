@@ -83,6 +83,14 @@ def require_plain_attention(unet: nn.Module, protocol: str) -> None:
             )
 
 
+def sharing_copy(module: nn.Module) -> Any:
+    """A copy of a module tree whose layers can be changed on their own, and which shares every weight."""
+    copied = module.__new__(type(module))
+    copied.__dict__.update(module.__dict__)
+    copied._modules = {name: None if child is None else sharing_copy(child) for name, child in module._modules.items()}
+    return copied
+
+
 def _shape(value: Any) -> tuple[int, ...]:
     return tuple(value.shape) if isinstance(value, Tensor) else ()
 

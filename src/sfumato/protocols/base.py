@@ -15,12 +15,14 @@ from torch import nn
 
 from sfumato.errors import SpecMismatch
 from sfumato.models.denoiser import Denoiser
-from sfumato.models.layers import LayerKind
+from sfumato.models.layers import Layer
 from sfumato.models.sampling import Sampling, Step, sample
 from sfumato.models.weights import Wanted
 from sfumato.tensors import Latent
 from sfumato.transport.base import Channel
 from sfumato.wire.messages import Message
+
+Where = Literal["client", "clouds", "both"]
 
 
 def setting(default: Any, help: str) -> Any:
@@ -135,10 +137,9 @@ class WorkerHalf(ABC):
 class ClientHalf(ABC):
     """The client's side of one protocol: the outer seam, one whole generation."""
 
-    @property
     @abstractmethod
-    def offloaded(self) -> frozenset[LayerKind]:
-        """Kinds of U-Net layer that the clouds compute."""
+    def where(self, layer: Layer) -> Where:
+        """Who computes a layer of the U-Net."""
 
     @abstractmethod
     def keeps(self, unet: nn.Module) -> Wanted:

@@ -3,8 +3,9 @@
 from sfumato.protocols.base import Spec
 from sfumato.protocols.layer_split.spec import LayerSplit
 from sfumato.protocols.plain.spec import Plain
+from sfumato.protocols.strip_split.spec import StripSplit
 
-SPECS: dict[str, type[Spec]] = {spec.name: spec for spec in (Plain, LayerSplit)}
+SPECS: dict[str, type[Spec]] = {spec.name: spec for spec in (Plain, LayerSplit, StripSplit)}
 
 
 def find_spec(name: str) -> type[Spec]:

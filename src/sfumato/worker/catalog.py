@@ -7,6 +7,8 @@ from sfumato.protocols.layer_split.spec import LayerSplit
 from sfumato.protocols.layer_split.worker import LayerSplitWorker
 from sfumato.protocols.plain.spec import Plain
 from sfumato.protocols.plain.worker import PlainWorker
+from sfumato.protocols.strip_split.spec import StripSplit
+from sfumato.protocols.strip_split.worker import StripSplitWorker
 
 
 def worker_half(spec: Spec, unet: nn.Module, cloud_index: int) -> WorkerHalf:
@@ -16,4 +18,6 @@ def worker_half(spec: Spec, unet: nn.Module, cloud_index: int) -> WorkerHalf:
             return PlainWorker(spec, unet, cloud_index)
         case LayerSplit():
             return LayerSplitWorker(spec, unet, cloud_index)
+        case StripSplit():
+            return StripSplitWorker(spec, unet, cloud_index)
     raise AssertionError(f"{type(spec).__name__} has no worker half")

@@ -73,7 +73,6 @@ class CloudService:
         self._factory = factory
         self._keys = keys
         self._limits = limits or ServiceLimits()
-        self._pool = ThreadPoolExecutor(self._limits.max_sessions, thread_name_prefix="session")
         self._num_sessions = 0
         self._opened = 0
         self._server: Any = None
@@ -105,7 +104,6 @@ class CloudService:
         """Ends all sessions and stops listening."""
         if self._server is not None:
             await self._server.stop(None)
-        self._pool.shutdown(wait=False, cancel_futures=True)
 
     @property
     def is_busy(self) -> bool:
@@ -119,13 +117,18 @@ class CloudService:
         number = self._opened
         _LOG.info("session %d opened", number)
         computing: list[Future[tuple[Encoded, bool]]] = []
+        # A thread of its own: a session may be suspended in the middle of a computation, and goes on where it began.
+        thread = ThreadPoolExecutor(1, thread_name_prefix=f"session-{number}")
+        made: list[Session] = []
         try:
             await context.send_initial_metadata(((ACCEPTED_KEY, "1"),))
-            await self._converse(context, computing)
+            await self._converse(context, thread, made, computing)
         except TimeoutError:
             _LOG.info("session %d expired", number)
             await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "the session was idle for too long")
         finally:
+            thread.submit(made.clear)
+            thread.shutdown(wait=False)
             self._release(computing, number)
 
     async def _admit(self, context: Any) -> None:
@@ -142,12 +145,17 @@ class CloudService:
         if self._num_sessions >= self._limits.max_sessions:
             await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "no free session")
 
-    async def _converse(self, context: Any, computing: list[Future[tuple[Encoded, bool]]]) -> None:
+    async def _converse(
+        self,
+        context: Any,
+        thread: ThreadPoolExecutor,
+        made: list[Session],
+        computing: list[Future[tuple[Encoded, bool]]],
+    ) -> None:
         async def read() -> object:
             async with asyncio.timeout(self._limits.idle_seconds):
                 return await context.read()
 
-        session: Session | None = None
         seq, goes_on = 0, True
         while goes_on:
             seq += 1
@@ -158,14 +166,16 @@ class CloudService:
                 return
             if received is None:
                 return
-            session = session or self._factory()
-            computing[:] = [self._pool.submit(self._answer, session, seq, received)]
+            computing[:] = [thread.submit(self._answer, made, seq, received)]
             reply, goes_on = await asyncio.wrap_future(computing[0])
             await send(context.write, received.seq, reply)
 
-    def _answer(self, session: Session, seq: int, received: Received) -> tuple[Encoded, bool]:
-        """Decodes, computes and encodes in a thread of the pool; the flag: does the session go on?"""
+    def _answer(self, made: list[Session], seq: int, received: Received) -> tuple[Encoded, bool]:
+        """Decodes, computes and encodes in the session's thread; the flag: does the session go on?"""
         try:
+            if not made:
+                made.append(self._factory())
+            session = made[0]
             if received.seq != seq:
                 raise WireError(f"request {received.seq} came where {seq} was due; the client is out of step")
             limit = self._limits.max_data_bytes

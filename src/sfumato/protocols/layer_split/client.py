@@ -13,10 +13,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from sfumato.models.denoiser import Conditioning, Denoiser, predict
-from sfumato.models.layers import LayerKind, layers_of, require_plain_attention
+from sfumato.models.layers import Layer, layers_of, require_plain_attention
 from sfumato.models.weights import Wanted
-from sfumato.protocols.base import StepwiseClient
-from sfumato.protocols.layer_split.merging import merge_as_published, merge_exact, normalise
+from sfumato.protocols.base import StepwiseClient, Where
+from sfumato.protocols.group_norm import merge_as_published, merge_exact, normalise
 from sfumato.protocols.layer_split.spec import (
     ConvStrip,
     CrossAttentionStrip,
@@ -44,10 +44,9 @@ class LayerSplitClient(StepwiseClient):
     def __init__(self, spec: LayerSplit):
         self._spec = spec
 
-    @property
-    def offloaded(self) -> frozenset[LayerKind]:
+    def where(self, layer: Layer) -> Where:
         """The spec's choice."""
-        return frozenset(self._spec.effective_offload)
+        return "clouds" if layer.kind in self._spec.effective_offload else "client"
 
     def keeps(self, unet: nn.Module) -> Wanted:
         """Convolutions that run on the clouds are not loaded; norms are, because the client scales and shifts."""

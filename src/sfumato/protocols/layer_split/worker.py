@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from sfumato.errors import WireError
 from sfumato.models.layers import layers_of
 from sfumato.protocols.base import WorkerHalf
+from sfumato.protocols.group_norm import group_statistics
 from sfumato.protocols.layer_split.spec import (
     ConvStrip,
     CrossAttentionStrip,
@@ -83,13 +84,10 @@ class LayerSplitWorker(WorkerHalf):
     def _measure(self, request: NormStrip) -> Moments:
         norm = self._layer(request.path, nn.GroupNorm)
         _require_numbers(request.rows, num_axes=4)
-        batch, channels = request.rows.shape[:2]
+        channels = request.rows.shape[1]
         if channels != norm.num_channels:
             raise WireError(f"a strip of {channels} channels does not fit the norm it names")
-        grouped = request.rows.float().reshape(batch, norm.num_groups, -1)
-        # Two vectorised passes take a tenth of torch.var_mean's time on a processor, at the same accuracy.
-        mean = grouped.mean(-1)
-        variance = (grouped - mean.unsqueeze(-1)).square_().mean(-1)
+        mean, variance = group_statistics(request.rows, norm.num_groups)
         return Moments(mean=mean, variance=variance)
 
     def _attend(self, request: CrossAttentionStrip) -> Strip:

@@ -7,10 +7,10 @@ from typing import Any
 from torch import Tensor, nn
 
 from sfumato.models.denoiser import Conditioning, Denoiser
-from sfumato.models.layers import LAYER_KINDS, LayerKind
+from sfumato.models.layers import Layer
 from sfumato.models.loading import nothing
 from sfumato.models.weights import Wanted
-from sfumato.protocols.base import StepwiseClient
+from sfumato.protocols.base import StepwiseClient, Where
 from sfumato.protocols.plain.spec import Condition, Conditioned, Noisy, Plain, Prediction
 from sfumato.protocols.replies import checked
 from sfumato.tensors import GuidedPrediction, Latent
@@ -28,10 +28,9 @@ class PlainClient(StepwiseClient):
     def __init__(self, spec: Plain):
         self._dtype = WIRE_DTYPES[spec.wire_dtype]
 
-    @property
-    def offloaded(self) -> frozenset[LayerKind]:
-        """All of them."""
-        return frozenset(LAYER_KINDS)
+    def where(self, layer: Layer) -> Where:  # noqa: ARG002
+        """All of them at the cloud."""
+        return "clouds"
 
     def keeps(self, unet: nn.Module) -> Wanted:  # noqa: ARG002
         """No U-Net weight stays on the client."""

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from sfumato.protocols.layer_split.merging import merge_as_published, merge_exact, normalise
+from sfumato.protocols.group_norm import merge_as_published, merge_exact, normalise
 
 
 def strips_of(features, cuts, groups):

@@ -1,0 +1,73 @@
+"""Cells in the number format of the wire: floats of 32 or 16 bits, or integers of 8 bits with scales.
+
+Source: symmetric linear quantisation, e.g. Jacob et al. 2018, arXiv 1712.05877, without a zero point.
+"""
+
+from typing import Literal, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+Wire = Literal["fp32", "fp16", "int8"]
+Cells = Float[Tensor, "batch channel cell"]
+
+_FLOATS = {"fp32": torch.float32, "fp16": torch.float16}
+_LARGEST = 127
+_SMALLEST_SCALE = 2.0**-14
+"""The smallest normal fp16: scales below it would be rounded coarsely."""
+
+
+class Packed(NamedTuple):
+    """Cells as they travel."""
+
+    values: Tensor
+    """(batch, channel, cell)."""
+    scales: Tensor | None
+    """fp16, (batch, group of channels, cell), for integers."""
+
+
+def pack(cells: Cells, wire: Wire, group: int) -> Packed:
+    """Packs cells; of integers, every ``group`` channels of a cell share a scale.
+
+    The scale is rounded first and the values by the rounded scale, so that its rounding costs nothing.
+    """
+    if wire != "int8":
+        return Packed(cells.to(_FLOATS[wire]), None)
+    grouped = _grouped(cells, group)
+    # Rounding a scale to fp16 moves it by 2^-11 at most; a little more room, and no value is cut off.
+    largest = grouped.abs().amax(2) * (1 + 2.0**-10)
+    scales = (largest / _LARGEST).clamp(_SMALLEST_SCALE, 65504).half()
+    values = (grouped / scales.float().unsqueeze(2)).round_().clamp_(-_LARGEST, _LARGEST)
+    return Packed(values.to(torch.int8).flatten(1, 2), scales)
+
+
+def unpack(packed: Packed, dtype: torch.dtype) -> Cells:
+    """Gives the cells back."""
+    if packed.scales is None:
+        return packed.values.to(dtype)
+    groups = packed.scales.shape[1]
+    values = packed.values.unflatten(1, (groups, -1)).to(dtype)
+    return (values * packed.scales.to(dtype).unsqueeze(2)).flatten(1, 2)
+
+
+def packed_shapes(
+    shape: tuple[int, int, int], wire: Wire, group: int
+) -> tuple[tuple[int, ...], tuple[int, ...] | None]:
+    """Shapes of values and scales for cells of a shape."""
+    batch, channels, cells = shape
+    return shape, (batch, channels // _group_size(channels, group), cells) if wire == "int8" else None
+
+
+def wire_dtype(wire: Wire) -> torch.dtype:
+    """The format of the values."""
+    return torch.int8 if wire == "int8" else _FLOATS[wire]
+
+
+def _grouped(cells: Cells, group: int) -> Float[Tensor, "batch groups channels cell"]:
+    return cells.unflatten(1, (-1, _group_size(cells.shape[1], group)))
+
+
+def _group_size(channels: int, group: int) -> int:
+    """The largest divisor of the channels that is no larger than ``group``."""
+    return next(g for g in range(min(group, channels), 0, -1) if channels % g == 0)

@@ -1,0 +1,206 @@
+"""All that is public about ``strip-split``: its settings and its messages.
+
+Source: ours. The bound on what a cloud receives is PPIDM's (Wang et al. 2025, doi 10.1109/TCSVT.2025.3553514); borders
+and group statistics as in DistriFusion (Li et al. 2024, arXiv 2402.19481), but never stale.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from jaxtyping import Float
+from torch import Tensor
+
+from sfumato.protocols.base import Spec, setting
+from sfumato.protocols.strip_split.packing import Wire
+from sfumato.tensors import FeatureMap, PooledEmbedding, TokenEmbeddings
+from sfumato.wire.messages import Message
+
+HALO_GROUP = 32
+"""Channels that share a scale where border cells travel as integers: the residual stream is the touchiest."""
+TOKEN_GROUP = 64
+"""The same for what goes to attention and comes back."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StripSplit(Spec):
+    """Each cloud runs the U-Net on its tile; the client merges statistics, passes borders on, and attends."""
+
+    name: ClassVar[str] = "strip-split"
+
+    num_clouds: int = setting(4, "how many clouds take part")
+    num_columns: int = setting(
+        1, "tiles across: 1 cuts the picture in strips; 2 with 4 clouds in quadrants, which have shorter borders"
+    )
+    attention: Literal["fused", "hidden", "qkv"] = setting(
+        "fused",
+        "what of a transformer block the client computes: fused, all of its attention, in one round a block; hidden, "
+        "from the normalised hidden states on; qkv, only the products, for clients without weights or speed",
+    )
+    cross_attention: Literal["client", "cloud"] = setting(
+        "client", "who attends to the text: client, and the text never leaves, or cloud, and every cloud reads it"
+    )
+    wire: Wire = setting(
+        "fp16", "number format of borders, hidden states and replies; int8 has a scale for every few channels of a cell"
+    )
+    cfg_clouds: Literal["shared", "separate"] = setting(
+        "shared",
+        "separate gives the prompt and the negative prompt to different clouds, half of them each, so that no cloud "
+        "can subtract one from the other",
+    )
+
+    def problems(self) -> list[str]:
+        """Known values, and as many clouds as the tiles need."""
+        found = super().problems()
+        if found:
+            return found
+        if self.num_columns < 1:
+            found.append(f"num_columns must be at least 1, got {self.num_columns}")
+        elif self.num_clouds % (self.num_halves * self.num_columns):
+            found.append(
+                f"num_clouds must be a multiple of {self.num_halves * self.num_columns} "
+                f"(num_columns={self.num_columns}, cfg_clouds={self.cfg_clouds}), got {self.num_clouds}"
+            )
+        return found
+
+    @property
+    def num_halves(self) -> int:
+        """Groups of clouds that each see one half of the guidance: 1 or 2."""
+        return 2 if self.cfg_clouds == "separate" else 1
+
+    @property
+    def num_tiles(self) -> int:
+        """Pieces that the picture is cut into."""
+        return self.num_clouds // self.num_halves
+
+    @property
+    def claim(self) -> str:
+        """The bound on cells, and what it costs."""
+        text = "" if self.cross_attention == "cloud" else " or the text"
+        return (
+            f"None of {self.num_clouds} non-colluding clouds receives cells of the latent or of a feature map outside "
+            f"its tile, their borders apart{text}; the price is that the client attends and passes the borders on."
+        )
+
+    @property
+    def not_hidden_with_seed(self) -> tuple[str, ...]:
+        """The seed can be searched for: its noise is in the first tile that a cloud receives."""
+        return (
+            "The noise follows from a seed, of which torch reads 32 bits: a cloud that tries them all finds the seed "
+            "by its own cells, and if it also knows the text it can compute the picture (run without a seed to close "
+            "this).",
+        )
+
+    def seen_by(self, cloud_index: int) -> str:
+        """Its tile, and the text where it is told."""
+        seen = f"tile {cloud_index % self.num_tiles + 1} of {self.num_tiles}"
+        if self.num_halves == 2:
+            seen += ", without the prompt" if cloud_index < self.num_tiles else ", with the prompt"
+        return seen + (", the text" if self.cross_attention == "cloud" else "")
+
+    @property
+    def not_hidden(self) -> tuple[str, ...]:
+        """What a cloud learns all the same."""
+        found = []
+        if self.cross_attention == "cloud":
+            found.append("Every cloud receives the text embedding, and with it the prompt (cross_attention=client).")
+        elif self.cfg_clouds == "shared":
+            found.append(
+                "A cloud can test a guessed prompt: what comes back from attention with and without the prompt differs "
+                "by the text's part (cfg_clouds=separate makes this harder)."
+            )
+        else:
+            found.append("A cloud can test a guessed prompt against what comes back from attention.")
+        found += [
+            "For SDXL the pooled text enters every residual block with the time, and reaches every cloud.",
+            "Each cloud sees its own tile of the picture being formed.",
+            "Features of a tile depend on the whole picture, and group statistics are the whole picture's; what they "
+            "reveal of it is measured, not bounded.",
+            "Two clouds that pool what they saw hold both tiles.",
+            "Every cloud sees the model, the picture's size, the number of steps and the timing.",
+        ]
+        return tuple(found)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Begin(Message):
+    """Client to cloud: start the U-Net on a tile.
+
+    Reveals: the tile of the noisy latent with the border that conv_in reads, the timestep and the picture's size. With
+    ``cross_attention=cloud`` the text embedding, and for SDXL the pooled text and sizes, once a run.
+    """
+
+    topic: ClassVar[str] = "latent"
+
+    step: int
+    timestep: float
+    height: int
+    width: int
+    repeats: int
+    """Rows of the U-Net's batch for each of the latent's: 2 where both guidance halves run on this cloud."""
+    latent: FeatureMap
+    prompt_embeds: TokenEmbeddings | None
+    pooled: PooledEmbedding | None
+    time_ids: Float[Tensor, "rows six"] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Meeting(Message):
+    """One cloud's part in a place where tiles meet, or the client's answer to it."""
+
+    step: int
+    round: int
+    path: str
+    """The layer of the U-Net at which the cloud waits."""
+    statistics: Float[Tensor, "two rows group"] | None
+    """Mean and variance of each group: of the tile on the way up, of the whole map on the way down; always fp32."""
+    values: Tensor
+    """(rows, channel, cell), cells in row-major order."""
+    scales: Tensor | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Border(Meeting):
+    """Cloud to client: the cells of its tile that others need, before a convolution.
+
+    Reveals: to the client, nothing it could not compute.
+    """
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hidden(Meeting):
+    """Cloud to client: its tile on the way into attention.
+
+    Reveals: to the client, nothing it could not compute.
+    """
+
+
+@dataclass(frozen=True, kw_only=True)
+class Surroundings(Meeting):
+    """Client to cloud: the cells around its tile, and group statistics of the whole map.
+
+    Reveals: one line of cells around the tile at this layer, and mean and variance of each group over the whole map.
+    """
+
+    topic: ClassVar[str] = "halo"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attended(Meeting):
+    """Client to cloud: what attention adds to its tile (fused), or gathers for it (hidden, qkv).
+
+    Reveals: at the tile's own cells, a function of the whole picture and, where the client attends to the text, of the
+    text; mean and variance of each group over the whole map.
+    """
+
+    topic: ClassVar[str] = "attention"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TilePrediction(Message):
+    """Cloud to client: the U-Net's output on its tile.
+
+    Reveals: to the client, nothing it could not compute.
+    """
+
+    step: int
+    prediction: FeatureMap
