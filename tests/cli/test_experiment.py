@@ -97,3 +97,10 @@ def test_a_cluster_that_does_not_answer(study) -> None:
     code, _, err = study("--ray", "127.0.0.1:9")
     assert code == 1
     assert "no Ray cluster answers at 127.0.0.1:9" in one_sentence(err)
+
+
+def test_without_the_extra(study, monkeypatch) -> None:
+    monkeypatch.setattr("sfumato.cli.experiment.find_spec", lambda name: None if name == "polars" else name)
+    code, _, err = study()
+    assert code == 1
+    assert one_sentence(err) == "experiments need polars: pip install 'sfumato[experiments]'"

@@ -1,9 +1,12 @@
 """``sfumato experiment …``: the papers' tables."""
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from sfumato.errors import Unsupported
 
 
 def ppidm_fidelity(
@@ -53,6 +56,7 @@ def ppidm_fidelity(
 
     Killed or interrupted, it keeps every finished batch; the same command goes on from there.
     """
+    _require_extra()
     from sfumato.cli.experimenting import StudyRequest, run_study
 
     run_study(
@@ -75,3 +79,8 @@ def ppidm_fidelity(
             tables_only=tables_only,
         )
     )
+
+
+def _require_extra() -> None:
+    if missing := [name for name in ("polars", "matplotlib") if find_spec(name) is None]:
+        raise Unsupported(f"experiments need {' and '.join(missing)}: pip install 'sfumato[experiments]'")

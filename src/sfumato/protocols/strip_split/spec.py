@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sfumato.protocols.base import Spec, setting
 from sfumato.protocols.strip_split.packing import Wire
-from sfumato.tensors import FeatureMap, PooledEmbedding, TokenEmbeddings
+from sfumato.tensors import FeatureMap
 from sfumato.wire.messages import Message
 
 HALO_GROUP = 32
@@ -75,10 +75,11 @@ class StripSplit(Spec):
     @property
     def claim(self) -> str:
         """The bound on cells, and what it costs."""
-        text = "" if self.cross_attention == "cloud" else " or the text"
+        text = "" if self.cross_attention == "cloud" else "the text, or "
         return (
-            f"None of {self.num_clouds} non-colluding clouds receives cells of the latent or of a feature map outside "
-            f"its tile, their borders apart{text}; the price is that the client attends and passes the borders on."
+            f"None of {self.num_clouds} non-colluding clouds receives {text}cells of the latent or of a feature map "
+            "outside its tile and the line of cells around it; the price is that the client attends, and passes "
+            "borders on."
         )
 
     @property
@@ -138,14 +139,17 @@ class Begin(Message):
     repeats: int
     """Rows of the U-Net's batch for each of the latent's: 2 where both guidance halves run on this cloud."""
     latent: FeatureMap
-    prompt_embeds: TokenEmbeddings | None
-    pooled: PooledEmbedding | None
+    prompt_embeds: Float[Tensor, "rows token text_width"] | None
+    pooled: Float[Tensor, "rows pooled_width"] | None
     time_ids: Float[Tensor, "rows six"] | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Meeting(Message):
-    """One cloud's part in a place where tiles meet, or the client's answer to it."""
+    """One cloud's part in a place where tiles meet, or the client's answer to it.
+
+    Reveals: said by each of the four kinds below; this one is never sent.
+    """
 
     step: int
     round: int
