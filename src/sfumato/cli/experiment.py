@@ -8,6 +8,9 @@ import typer
 
 from sfumato.errors import Unsupported
 
+INTERRUPTED = 130
+"""The exit code of a run that Ctrl-C ended."""
+
 
 def ppidm_fidelity(
     prompts: Annotated[
@@ -20,7 +23,8 @@ def ppidm_fidelity(
     ],
     out: Annotated[Path, typer.Option(help="Folder of the sweep: new, or the one to go on with.")],
     model: Annotated[
-        list[str] | None, typer.Option(help="Bundled model, folder or hub name; repeatable.  [default: portraits]")
+        list[str] | None,
+        typer.Option(help="Bundled model, folder or hub name; repeatable; portraits if none is named."),
     ] = None,
     clouds: Annotated[str, typer.Option(metavar="N[,N...]", help="Numbers of clouds in Table IV.")] = "2,4,8",
     merge: Annotated[str, typer.Option(metavar="NAME[,NAME]", help="exact, paper or both.")] = "exact,paper",
@@ -59,26 +63,29 @@ def ppidm_fidelity(
     _require_extra()
     from sfumato.cli.experimenting import StudyRequest, run_study
 
-    run_study(
-        StudyRequest(
-            prompts=prompts,
-            out=out,
-            models=model or ["portraits"],
-            clouds=clouds,
-            merge=merge,
-            steps=steps,
-            step_counts=step_counts,
-            limit=limit,
-            ablation_limit=ablation_limit,
-            shard=shard,
-            batch_size=batch_size,
-            workers=workers,
-            threads=threads,
-            ray=ray,
-            networks=networks,
-            tables_only=tables_only,
-        )
+    request = StudyRequest(
+        prompts=prompts,
+        out=out,
+        models=model or ["portraits"],
+        clouds=clouds,
+        merge=merge,
+        steps=steps,
+        step_counts=step_counts,
+        limit=limit,
+        ablation_limit=ablation_limit,
+        shard=shard,
+        batch_size=batch_size,
+        workers=workers,
+        threads=threads,
+        ray=ray,
+        networks=networks,
+        tables_only=tables_only,
     )
+    try:
+        run_study(request)
+    except KeyboardInterrupt:
+        typer.echo("Interrupted; every finished batch is kept, and the same command goes on from there.", err=True)
+        raise SystemExit(INTERRUPTED) from None
 
 
 def _require_extra() -> None:
