@@ -2,8 +2,6 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -11,6 +9,7 @@ from typing import Any, Final
 from sfumato.errors import ModelError
 from sfumato.models.attribute_files import LINEAR_FILE, AttributeFiles, read_attribute_files
 from sfumato.models.folder import BUNDLED
+from sfumato.models.hub import from_hub, quiet_transformers
 
 _HUB_PATTERNS: Final = ["*.json", "*.txt", "model*.safetensors", LINEAR_FILE]
 
@@ -49,7 +48,7 @@ def load_clip(name_or_dir: str | Path) -> ClipParts:
     kind: Any = transformers.CLIPModel
     processor = getattr(transformers, "CLIPImageProcessorPil", None) or transformers.CLIPImageProcessor
     try:
-        with _quiet():
+        with quiet_transformers():
             model, found = kind.from_pretrained(folder, dtype="float32", use_safetensors=True, output_loading_info=True)
             tokenizer = transformers.CLIPTokenizer.from_pretrained(folder)
             processor = processor.from_pretrained(folder)
@@ -86,24 +85,11 @@ def _find(name_or_dir: str | Path) -> tuple[Path, str]:
     if name in bundled_encoders():
         return BUNDLED / name, name
     if name.count("/") == 1 and not name.startswith((".", "/")):
-        return _from_hub(name), name
+        return from_hub(name, _HUB_PATTERNS), name
     raise ModelError(
         f"no image-text encoder {name!r}: give a folder, a hub name such as owner/model, "
         f"or one of the bundled encoders: {', '.join(bundled_encoders())}"
     )
-
-
-def _from_hub(name: str) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-    try:
-        return Path(snapshot_download(name, allow_patterns=_HUB_PATTERNS))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        raise ModelError(
-            f"model {name!r} is neither in the local cache nor could it be downloaded "
-            f"({type(error).__name__}): check the name and the network, or give a folder"
-        ) from error
 
 
 def _read(file: Path, name: str) -> dict[str, Any]:
@@ -116,18 +102,3 @@ def _read(file: Path, name: str) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ModelError(f"model {name!r} is damaged: {file.name} is not a configuration")
     return content
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    from transformers.utils import logging
-
-    shown, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)
-        if shown:
-            logging.enable_progress_bar()

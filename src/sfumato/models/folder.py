@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sfumato.errors import ModelError
+from sfumato.models.hub import from_hub
 
 _HERE = Path(__file__).parent
 BUNDLED = _HERE / "bundled"
@@ -141,7 +142,7 @@ def find_model(name_or_dir: str | Path) -> ModelFolder:
     if name in bundled_models():
         return ModelFolder(BUNDLED / name, name)
     if name.count("/") == 1 and not name.startswith((".", "/")):
-        return ModelFolder(_from_hub(name), name)
+        return ModelFolder(from_hub(name, _HUB_PATTERNS), name)
     raise ModelError(
         f"no model {name!r}: give a folder, a hub name such as owner/model, "
         f"or one of the bundled models: {', '.join(bundled_models())}"
@@ -164,16 +165,3 @@ def find_architecture(name_or_dir: str | Path) -> ModelFolder:
 
 
 _HUB_PATTERNS = ["model_index.json", "*/*.json", "*/*.txt", "*/*.safetensors"]
-
-
-def _from_hub(name: str) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-    try:
-        return Path(snapshot_download(name, allow_patterns=_HUB_PATTERNS))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        raise ModelError(
-            f"model {name!r} is neither in the local cache nor could it be downloaded "
-            f"({type(error).__name__}): check the name and the network, or give a folder"
-        ) from error

@@ -1,7 +1,6 @@
 """Loads the parts of a model folder, each on its own."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from torch import nn
 
 from sfumato.errors import ModelError, Unsupported
 from sfumato.models.folder import ModelFolder
+from sfumato.models.hub import quiet_transformers
 from sfumato.models.weights import (
     Wanted,
     assign_weights,
@@ -156,7 +156,7 @@ def load_text_encoder(model: ModelFolder, component: str, dtype: torch.dtype = t
         raise Unsupported(f"model {model.name!r} reads prompts with {name}; use a CLIP text encoder")
     model.weight_files(component)
     try:
-        with _quiet():
+        with quiet_transformers():
             encoder, found = getattr(transformers, name).from_pretrained(
                 model.path / component, dtype=dtype, output_loading_info=True
             )
@@ -169,21 +169,6 @@ def load_text_encoder(model: ModelFolder, component: str, dtype: torch.dtype = t
             f"first {absent[0]}"
         )
     return encoder.requires_grad_(False).eval()
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    from transformers.utils import logging
-
-    shown, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)
-        if shown:
-            logging.enable_progress_bar()
 
 
 def load_tokenizer(model: ModelFolder, component: str) -> Any:
