@@ -15,6 +15,7 @@ from sfumato.protocols.layer_split.spec import LayerSplit
 from sfumato.protocols.plain.spec import Plain
 from sfumato.protocols.settings import parse_spec, settings_of
 from sfumato.protocols.specs import SPECS
+from sfumato.protocols.strip_split.spec import StripSplit
 from sfumato.wire.messages import Message
 from sfumato.worker.catalog import worker_half
 
@@ -24,6 +25,8 @@ ROWS = [
     ("tiny_sd", LayerSplit(num_clouds=2)),
     ("tiny_sd", LayerSplit(num_clouds=3, offload=ALL_LAYERS, merge="paper", cross_attention="client")),
     ("tiny_sdxl", LayerSplit(num_clouds=2, offload=ALL_LAYERS, wire_dtype="bf16")),
+    ("tiny_sd", StripSplit(num_clouds=2)),
+    ("tiny_sdxl", StripSplit(num_clouds=2, num_columns=2, attention="qkv", cross_attention="cloud", wire="int8")),
 ]
 BY_PROTOCOL = [(name, kind) for name, kind in SPECS.items()]
 SMALL = {"height": 32, "width": 32, "num_inference_steps": 2}
@@ -31,7 +34,11 @@ SMALL = {"height": 32, "width": 32, "num_inference_steps": 2}
 
 def label(row) -> str:
     model, spec = row
-    return f"{model}-{spec.name}-{spec.num_clouds}-{spec.wire_dtype}"
+    return f"{model}-{spec.name}-{spec.num_clouds}-{wire_of(spec)}"
+
+
+def wire_of(spec) -> str:
+    return spec.wire if isinstance(spec, StripSplit) else spec.wire_dtype
 
 
 @pytest.fixture(scope="module", params=ROWS, ids=label)
@@ -108,7 +115,7 @@ def test_a_batch_equals_single_runs(pipe):
         latents(pipe, prompts[i // 2], negative_prompt=["blue", ""][i // 2], seed=seed) for i, seed in enumerate(seeds)
     ]
     # Another batch size means another order of sums, which a narrow number format on the wire makes visible.
-    tolerance = {"fp32": 1e-4, "fp16": 0.05, "bf16": 0.4}[pipe.spec.wire_dtype]
+    tolerance = {"fp32": 1e-4, "fp16": 0.05, "int8": 0.4, "bf16": 0.4}[wire_of(pipe.spec)]
     apart = (together - torch.cat(alone)).abs().max()
     assert apart <= tolerance * max(1.0, together.abs().max())
 
@@ -156,11 +163,21 @@ def test_arguments_that_do_not_fit_are_refused_before_any_cloud_is_contacted(pip
         pipe(**{"prompt": "x"} | SMALL | arguments)
 
 
-@pytest.mark.parametrize("num_clouds", [5, 100])
-def test_more_clouds_than_rows_are_refused_before_any_is_contacted(tiny_sd, num_clouds, monkeypatch):
-    pipe = in_process(tiny_sd, LayerSplit(num_clouds=num_clouds))
+@pytest.mark.parametrize(
+    ("spec", "sentence"),
+    [
+        (LayerSplit(num_clouds=5), "num_clouds must be at most 4, .* got 5"),
+        (LayerSplit(num_clouds=100), "num_clouds must be at most 4, .* got 100"),
+        (StripSplit(num_clouds=5), "a latent of 16 rows can be cut into at most 4 tiles down, got 5: use fewer clouds"),
+        (StripSplit(num_clouds=10, cfg_clouds="separate"), "16 rows can be cut into at most 4 tiles down, got 5"),
+        (StripSplit(num_clouds=5, num_columns=5), "16 columns can be cut into at most 4 tiles across, got 5"),
+    ],
+    ids=lambda value: value.name if isinstance(value, StripSplit | LayerSplit) else "",
+)
+def test_more_clouds_than_rows_are_refused_before_any_is_contacted(tiny_sd, spec, sentence, monkeypatch):
+    pipe = in_process(tiny_sd, spec)
     monkeypatch.setattr(pipe._clouds, "open_channel", lambda: pytest.fail("a cloud was contacted"))
-    with pytest.raises(ValueError, match=f"num_clouds must be at most 4, .* got {num_clouds}"):
+    with pytest.raises(ValueError, match=sentence):
         pipe("x", **SMALL)
 
 
@@ -192,8 +209,12 @@ def test_a_spec_says_what_it_hides_and_what_it_does_not(_model, spec):
 @pytest.mark.parametrize(("_model", "spec"), ROWS, ids=[label(r) for r in ROWS])
 def test_a_spec_comes_back_from_json_and_from_its_repr(_model, spec):
     assert type(spec).from_json(spec.to_json()) == spec
-    assert eval(repr(spec), {"LayerSplit": LayerSplit, "Plain": Plain, "frozenset": frozenset}) == spec
+    assert eval(repr(spec), {kind.__name__: kind for kind in SPECS.values()} | {"frozenset": frozenset}) == spec
     assert hash(type(spec).from_json(spec.to_json())) == hash(spec)
+
+
+def damaged_strip_split(**changes) -> str:
+    return json.dumps(StripSplit().to_dict() | changes)
 
 
 @pytest.mark.parametrize(("name", "kind"), BY_PROTOCOL)
@@ -208,6 +229,9 @@ def test_a_spec_comes_back_from_json_and_from_its_repr(_model, spec):
         '{"num_clouds":2,"offload":"conv","merge":"exact","cross_attention":"cloud","wire_dtype":"fp32"}',
         '{"num_clouds":2,"offload":[1],"merge":"exact","cross_attention":"cloud","wire_dtype":"fp32"}',
         '{"num_clouds":2,"offload":[],"merge":"exact","cross_attention":"cloud","wire_dtype":"fp32"}',
+        *(damaged_strip_split(num_clouds=3, num_columns=2), damaged_strip_split(num_columns=0)),
+        *(damaged_strip_split(wire="bf16"), damaged_strip_split(wire=["int8"]), damaged_strip_split(attention=None)),
+        damaged_strip_split(num_clouds=10**4, num_columns=-1),
     ],
     ids=lambda text: text[:40],
 )
@@ -240,7 +264,50 @@ def test_values_that_cannot_be_are_told_by_name(change, sentence):
     assert unchecked(LayerSplit, change).problems() == [sentence]
 
 
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"num_clouds": 0}, "num_clouds must be at least 1, got 0"),
+        ({"num_clouds": 2.0}, "num_clouds must be int, got 2.0"),
+        ({"num_columns": "2"}, "num_columns must be int, got '2'"),
+        ({"num_columns": 0}, "num_columns must be at least 1, got 0"),
+        ({"num_columns": -2}, "num_columns must be at least 1, got -2"),
+        ({"attention": "flash"}, "attention must be one of fused, hidden, qkv, got flash"),
+        ({"cross_attention": "clouds"}, "cross_attention must be one of client, cloud, got clouds"),
+        ({"wire": "bf16"}, "wire must be one of fp32, fp16, int8, got bf16"),
+        ({"cfg_clouds": None}, "cfg_clouds must be one of shared, separate, got None"),
+        (
+            {"num_clouds": 5, "num_columns": 2},
+            "num_clouds must be a multiple of 2 (num_columns=2, cfg_clouds=shared), got 5",
+        ),
+        (
+            {"num_clouds": 3, "cfg_clouds": "separate"},
+            "num_clouds must be a multiple of 2 (num_columns=1, cfg_clouds=separate), got 3",
+        ),
+        (
+            {"num_clouds": 6, "num_columns": 2, "cfg_clouds": "separate"},
+            "num_clouds must be a multiple of 4 (num_columns=2, cfg_clouds=separate), got 6",
+        ),
+        (
+            {"num_clouds": 1, "num_columns": 2},
+            "num_clouds must be a multiple of 2 (num_columns=2, cfg_clouds=shared), got 1",
+        ),
+    ],
+    ids=str,
+)
+def test_values_of_strip_split_that_cannot_be_are_told_by_name(change, sentence):
+    assert unchecked(StripSplit, change).problems() == [sentence]
+
+
+def test_a_cloud_of_strip_split_is_told_what_it_sees():
+    quadrants = StripSplit(num_clouds=8, num_columns=2, cfg_clouds="separate", cross_attention="cloud")
+    assert quadrants.seen_by(0) == "tile 1 of 4, without the prompt, the text"
+    assert quadrants.seen_by(7) == "tile 4 of 4, with the prompt, the text"
+    assert StripSplit(num_clouds=2).seen_by(1) == "tile 2 of 2"
+
+
 def test_several_problems_are_told_together():
+    assert len(unchecked(StripSplit, {"num_clouds": 0, "attention": "", "wire": "int4"}).problems()) == 3
     assert len(unchecked(LayerSplit, {"num_clouds": 0, "merge": "mean", "wire_dtype": "int4"}).problems()) == 3
 
 

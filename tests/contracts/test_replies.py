@@ -12,6 +12,8 @@ from sfumato.errors import SfumatoError, WireError, WorkerError
 from sfumato.protocols.layer_split.spec import LayerSplit
 from sfumato.protocols.plain.spec import Plain, Prediction
 from sfumato.protocols.replies import is_finite
+from sfumato.protocols.strip_split.graph import places
+from sfumato.protocols.strip_split.spec import Border, Hidden, Meeting, StripSplit, TilePrediction
 from sfumato.transport.in_process import InProcessChannel
 from sfumato.wire.messages import Message
 from sfumato.worker.sessions import CloudSession
@@ -67,7 +69,7 @@ def with_tensor(change: Callable[[torch.Tensor], torch.Tensor], at: int):
 
 def one_value(number: float):
     def change(tensor):
-        tensor = tensor.clone()
+        tensor = tensor.clone(memory_format=torch.contiguous_format)
         tensor.view(-1)[-1] = number
         return tensor
 
@@ -96,6 +98,9 @@ REPLIES = {
     "cross-attention": (LayerSplit(num_clouds=2, offload=frozenset({"cross_attention"})), 2),
     "self-attention": (LayerSplit(num_clouds=2, offload=frozenset({"self_attention"})), 2),
     "prediction": (Plain(), 4),
+    "border": (StripSplit(num_clouds=2, wire="fp32"), 2),
+    "hidden": (StripSplit(num_clouds=2, attention="hidden", wire="fp32"), 5),
+    "tile's prediction": (StripSplit(num_clouds=2, wire="fp32"), 36),
 }
 
 
@@ -133,3 +138,98 @@ def test_after_a_run_that_failed_the_same_pipeline_gives_the_right_picture(tiny_
         pipe("x", **SMALL)
     pipe._clouds = good
     assert torch.equal(right, pipe("x", output_type="latent", **SMALL).images)
+
+
+BLOCK = "down_blocks.0.attentions.0.transformer_blocks.0"
+DUE = r"where .* was due: it runs other code or another model"
+SPOILT_MEETINGS = {
+    # Which reply, what of it, and how; with the wire that it takes.
+    "another step": (
+        "fp16",
+        2,
+        {"step": lambda n: n + 1},
+        WireError,
+        "stopped in round 0 of step 1 where round 0 of step 0",
+    ),
+    "a round late": ("fp16", 3, {"round": lambda n: n - 1}, WireError, "stopped in round 0 of step 0 where round 1"),
+    "another layer": (
+        "fp16",
+        3,
+        {"path": lambda _: "conv_out"},
+        WireError,
+        "where round 1 of step 0 was due",
+    ),
+    "no statistics": ("fp16", 2, {"statistics": lambda _: None}, WireError, r"resnets\.0\.conv1 without statistics"),
+    "statistics of more groups": ("fp16", 2, {"statistics": lambda t: torch.cat([t, t], -1)}, WireError, DUE),
+    "rough statistics": ("fp16", 2, {"statistics": lambda t: t.half()}, WireError, "2x2x8 float16 " + DUE),
+    "statistics that are no numbers": (
+        "fp16",
+        2,
+        {"statistics": lambda t: t * float("nan")},
+        WorkerError,
+        "not finite",
+    ),
+    "an infinite variance": ("fp16", 2, {"statistics": one_value(float("inf"))}, WorkerError, "not finite"),
+    "scales of floats": ("fp16", 2, {"scales": lambda _: torch.ones(2, 1, 16).half()}, WireError, "conv1 with scales"),
+    "integers without scales": ("int8", 2, {"scales": lambda _: None}, WireError, "conv1 without scales"),
+    "scales of more groups": ("int8", 2, {"scales": lambda t: torch.cat([t, t], 1)}, WireError, DUE),
+    "wide scales": ("int8", 2, {"scales": lambda t: t.float()}, WireError, DUE),
+    "infinite scales": ("int8", 2, {"scales": one_value(float("inf"))}, WorkerError, "not finite"),
+    "floats for integers": ("int8", 2, {"values": lambda t: t.half()}, WireError, "float16 " + DUE),
+    "its whole tile for its border": ("fp16", 2, {"values": lambda t: t.repeat(1, 1, 2)}, WireError, DUE),
+    "hidden states of another width": ("fp16", 4, {"values": lambda t: t[:, 1:]}, WireError, f"{BLOCK} .* {DUE}"),
+}
+
+
+def with_fields(changes: dict[str, Callable[[Any], Any]], at: int):
+    """Spoils some fields of one reply."""
+
+    def spoil(reply: Message, count: int) -> Message:
+        if count != at:
+            return reply
+        values = {f.name: getattr(reply, f.name) for f in fields(reply)}
+        return unchecked(type(reply), **values | {name: change(values[name]) for name, change in changes.items()})
+
+    return spoil
+
+
+@pytest.mark.parametrize("name", SPOILT_MEETINGS)
+def test_a_meeting_that_cannot_be_ends_the_run_and_names_the_cloud(tiny_sd, name):
+    wire, at, changes, kind, sentence = SPOILT_MEETINGS[name]
+    pipe = in_process(tiny_sd, StripSplit(num_clouds=2, wire=wire))
+    pipe._clouds = SpoiltClouds(tiny_sd, 2, with_fields(changes, at), 1)
+    with pytest.raises(kind, match=f"^cloud-2 .*{sentence}"):
+        pipe("x", **SMALL)
+
+
+def test_the_replies_spoilt_above_are_those_that_they_are_called(tiny_sd):
+    """Else the rows above would say less than they seem to."""
+    route = places(served(tiny_sd).unet, StripSplit())
+    assert [p.kind for p in route[:3]] == ["border", "border", "block"]
+    assert len(route) == REPLIES["tile's prediction"][1] - 2
+    hidden = places(served(tiny_sd).unet, StripSplit(attention="hidden"))
+    assert hidden[REPLIES["hidden"][1] - 2].kind == "self_attention"
+
+
+@pytest.mark.parametrize(
+    ("at", "kind", "due"), [(2, Hidden, "Border"), (4, Border, "Hidden"), (36, Border, "TilePrediction")], ids=str
+)
+def test_a_cloud_that_comes_to_another_kind_of_place_is_named(tiny_sd, at, kind, due):
+    def spoil(reply: Message, count: int) -> Message:
+        if count != at:
+            return reply
+        known = {f.name: getattr(reply, f.name, None) for f in fields(Meeting)}
+        return unchecked(kind, **known)
+
+    pipe = in_process(tiny_sd, StripSplit(num_clouds=2))
+    pipe._clouds = SpoiltClouds(tiny_sd, 2, spoil, 1)
+    with pytest.raises(WireError, match=f"^cloud-2 answered {kind.__name__} where {due} was due"):
+        pipe("x", **SMALL)
+
+
+def test_a_cloud_that_ends_its_step_too_soon_is_named(tiny_sd):
+    early = TilePrediction(step=0, prediction=torch.zeros(2, 4, 8, 16))
+    pipe = in_process(tiny_sd, StripSplit(num_clouds=2))
+    pipe._clouds = SpoiltClouds(tiny_sd, 2, lambda reply, count: early if count == 9 else reply, 0)
+    with pytest.raises(WireError, match=r"^cloud-1 answered TilePrediction where Border was due"):
+        pipe("x", **SMALL)

@@ -19,6 +19,7 @@ from sfumato.protocols.layer_split.spec import (
     Strip,
 )
 from sfumato.protocols.plain.spec import Condition, Noisy, Plain
+from sfumato.protocols.strip_split.spec import Attended, Begin, Border, Hidden, StripSplit, Surroundings, TilePrediction
 from sfumato.version import VERSION
 from sfumato.wire.messages import Hello, Message, Refusal, Welcome
 from sfumato.worker.catalog import worker_half
@@ -155,7 +156,158 @@ def test_plain_refuses_odd_conditioning_of_sdxl(tiny_sdxl, pooled, time_ids):
         half.handle(condition(embeds, pooled, time_ids))
 
 
-@pytest.mark.parametrize("spec", [Plain(), LayerSplit(num_clouds=2)], ids=lambda s: s.name)
+def begin(**changes):
+    """A step on the upper half of an 8 x 8 latent, with one row of border below it."""
+    values = {"step": 0, "timestep": 1.0, "height": 8, "width": 8, "repeats": 2, "latent": floats(1, 4, 5, 8)}
+    return unchecked(Begin, **values | {"prompt_embeds": None, "pooled": None, "time_ids": None} | changes)
+
+
+def answer(kind=Surroundings, **changes):
+    """What the cloud waits for in its first round: the row below its tile, and the statistics of the whole map."""
+    values = {"step": 0, "round": 0, "path": "down_blocks.0.resnets.0.conv1", "statistics": floats(2, 2, 8)}
+    return unchecked(kind, **values | {"values": floats(2, 32, 8), "scales": None} | changes)
+
+
+ODD_BEGINNINGS = {
+    "another kind": Stray(),
+    "a reply": unchecked(TilePrediction, step=0, prediction=floats(1, 4, 4, 8)),
+    "wrong channels": begin(latent=floats(1, 3, 5, 8)),
+    "its tile without the border": begin(latent=floats(1, 4, 4, 8)),
+    "the whole latent": begin(latent=floats(1, 4, 8, 8)),
+    "another width": begin(latent=floats(1, 4, 5, 9)),
+    "three axes": begin(latent=floats(4, 5, 8)),
+    "no axis": begin(latent=torch.tensor(1.0)),
+    "no latents": begin(latent=floats(0, 4, 5, 8)),
+    "another float": begin(latent=floats(1, 4, 5, 8).half()),
+    "integers": begin(latent=torch.ones(1, 4, 5, 8, dtype=torch.int64)),
+    "three halves": begin(repeats=3),
+    "no half": begin(repeats=0),
+    "a negative height": begin(height=-8),
+    "no height": begin(height=0, latent=floats(1, 4, 0, 8)),
+    "no width": begin(width=0, latent=floats(1, 4, 5, 0)),
+    "a height below the clouds": begin(height=4, latent=floats(1, 4, 3, 8)),
+    "a height that no memory holds": begin(height=2**40, width=2**40),
+    "text where none is due": begin(prompt_embeds=floats(2, 5, 32)),
+    "pooled text where none is due": begin(pooled=floats(2, 32), time_ids=floats(2, 6)),
+    "an answer before the question": answer(),
+    "attention before the question": answer(Attended),
+}
+
+
+@pytest.mark.parametrize("name", ODD_BEGINNINGS)
+def test_strip_split_refuses_to_begin_with_what_does_not_fit(tiny_sd, name):
+    half = worker_half(StripSplit(num_clouds=3 if "below" in name else 2, wire="fp32"), served(tiny_sd).unet, 0)
+    with pytest.raises(WireError):
+        half.handle(ODD_BEGINNINGS[name])
+
+
+ODD_ANSWERS = {
+    "another kind": ("fp32", answer(Attended)),
+    "a cloud's own message": ("fp32", answer(Border)),
+    "another layer": ("fp32", answer(path="down_blocks.0.resnets.0.conv2")),
+    "no layer": ("fp32", answer(path="")),
+    "a later round": ("fp32", answer(round=1)),
+    "a round before": ("fp32", answer(round=-1)),
+    "another step": ("fp32", answer(step=1)),
+    "a row too many": ("fp32", answer(values=floats(2, 32, 16))),
+    "no cells": ("fp32", answer(values=floats(2, 32, 0))),
+    "wrong channels": ("fp32", answer(values=floats(2, 31, 8))),
+    "another batch": ("fp32", answer(values=floats(1, 32, 8))),
+    "four axes": ("fp32", answer(values=floats(2, 32, 1, 8))),
+    "no axis": ("fp32", answer(values=torch.tensor(1.0))),
+    "another float": ("fp32", answer(values=floats(2, 32, 8).half())),
+    "integers for floats": ("fp32", answer(values=torch.ones(2, 32, 8, dtype=torch.int8))),
+    "scales where none are due": ("fp32", answer(scales=floats(2, 1, 8).half())),
+    "no statistics": ("fp32", answer(statistics=None)),
+    "statistics of fewer groups": ("fp32", answer(statistics=floats(2, 2, 7))),
+    "statistics of one picture": ("fp32", answer(statistics=floats(2, 1, 8))),
+    "means alone": ("fp32", answer(statistics=floats(1, 2, 8))),
+    "integer statistics": ("fp32", answer(statistics=torch.ones(2, 2, 8, dtype=torch.int64))),
+    "floats for integers": ("int8", answer(scales=floats(2, 1, 8).half())),
+    "no scales": ("int8", answer(values=torch.ones(2, 32, 8, dtype=torch.int8))),
+    "wide scales": ("int8", answer(values=torch.ones(2, 32, 8, dtype=torch.int8), scales=floats(2, 1, 8))),
+    "scales of fewer cells": (
+        "int8",
+        answer(values=torch.ones(2, 32, 8, dtype=torch.int8), scales=floats(2, 1, 7).half()),
+    ),
+}
+
+
+def begun(folder, wire="fp32"):
+    """A worker half that waits at its first place."""
+    half = worker_half(StripSplit(num_clouds=2, wire=wire), served(folder).unet, 0)
+    latent = floats(1, 4, 5, 8) if wire == "fp32" else floats(1, 4, 5, 8).half()
+    assert isinstance(half.handle(begin(latent=latent)), Border)
+    return half
+
+
+@pytest.mark.parametrize("name", ODD_ANSWERS)
+def test_strip_split_refuses_an_answer_that_does_not_fit(tiny_sd, name):
+    wire, odd = ODD_ANSWERS[name]
+    with pytest.raises(WireError):
+        begun(tiny_sd, wire).handle(odd)
+
+
+def test_strip_split_takes_the_answer_that_fits_once_and_statistics_only_where_there_is_a_norm(tiny_sd):
+    """The control: only what was changed above is why it was refused."""
+    half = begun(tiny_sd)
+    second = half.handle(answer())
+    assert (second.round, second.path) == (1, "down_blocks.0.resnets.0.conv2")
+    with pytest.raises(WireError, match="out of step"):
+        half.handle(answer())
+    third = half.handle(answer(round=1, path=second.path))
+    assert isinstance(third, Hidden)
+    fourth = half.handle(answer(Attended, round=2, path=third.path, values=floats(2, 32, 32)))
+    assert (fourth.path, fourth.statistics) == ("down_blocks.0.downsamplers.0", None)
+    with pytest.raises(WireError, match="where none was due"):
+        half.handle(answer(round=3, path=fourth.path, values=floats(2, 32, 0)))
+
+
+def test_strip_split_goes_on_with_a_step_that_failed_only_from_its_beginning(tiny_sd):
+    half = begun(tiny_sd)
+    with pytest.raises(WireError, match="does not fit"):
+        half.handle(answer(values=floats(2, 32, 7)))
+    with pytest.raises(WireError, match="does not wait for"):
+        half.handle(answer())
+    assert isinstance(half.handle(begin(step=1)), Border)
+    assert half.handle(answer(step=1)).round == 1
+
+
+TEXTS_OF_SDXL = {"prompt_embeds": floats(2, 5, 64), "pooled": floats(2, 32), "time_ids": floats(2, 6)}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"prompt_embeds": None},
+        {"pooled": None},
+        {"time_ids": None},
+        dict.fromkeys(TEXTS_OF_SDXL),
+        {"prompt_embeds": floats(2, 5, 63)},
+        {"prompt_embeds": floats(1, 5, 64)},
+        {"prompt_embeds": floats(2, 0, 64)},
+        {"prompt_embeds": torch.ones(2, 5, 64, dtype=torch.int64)},
+        {"pooled": floats(2, 31)},
+        {"pooled": floats(1, 32)},
+        {"time_ids": floats(2, 5)},
+    ],
+    ids=lambda changes: ", ".join(f"{k} {v is not None and tuple(v.shape)}" for k, v in changes.items()),
+)
+def test_strip_split_refuses_odd_conditioning_of_sdxl(tiny_sdxl, changes):
+    half = worker_half(StripSplit(num_clouds=2, cross_attention="cloud", wire="fp32"), served(tiny_sdxl).unet, 0)
+    with pytest.raises(WireError):
+        half.handle(begin(**TEXTS_OF_SDXL | changes))
+
+
+def test_strip_split_keeps_the_text_from_step_to_step_but_not_for_another_number_of_pictures(tiny_sdxl):
+    half = worker_half(StripSplit(num_clouds=2, cross_attention="cloud", wire="fp32"), served(tiny_sdxl).unet, 0)
+    assert isinstance(half.handle(begin(**TEXTS_OF_SDXL)), Border)
+    assert isinstance(half.handle(begin(step=1)), Border)
+    with pytest.raises(WireError, match="for another number of pictures"):
+        half.handle(begin(step=2, repeats=1))
+
+
+@pytest.mark.parametrize("spec", [Plain(), LayerSplit(num_clouds=2), StripSplit(num_clouds=2)], ids=lambda s: s.name)
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
 def test_clouds_that_serve_half_precision_answer_close_to_the_exact_picture(tiny_sd, tmp_path, spec, dtype):
     from sfumato.client.pipeline import PrivatePipeline

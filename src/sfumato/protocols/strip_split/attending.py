@@ -11,8 +11,9 @@ from sfumato.protocols.strip_split.layers import as_map, as_tokens, project_in
 from sfumato.protocols.strip_split.spec import StripSplit
 from sfumato.tensors import FeatureMap, TokenEmbeddings
 
-Tokens = Float[Tensor, "rows token width"]
+Tokens = Float[Tensor, "rows token features"]
 KeysValues = tuple[Tokens, Tokens]
+Gathered = Float[Tensor, "batch inner_width height width"]
 
 
 class Attention:
@@ -55,7 +56,7 @@ class Attention:
             delta = delta + block.attn2.to_out[0](_product(block.attn2.heads, query, keys, values))
         return as_map(delta, (features.shape[2], features.shape[3]))
 
-    def gathered(self, path: str, features: FeatureMap) -> FeatureMap:
+    def gathered(self, path: str, features: FeatureMap) -> Gathered:
         """What one attention layer gathers before its last projection, from hidden states or from queries."""
         attn = self._unet.get_submodule(path)
         tokens = as_tokens(features)

@@ -120,6 +120,15 @@ class Host:
                     f"{cloud} stopped in round {meeting.round} of step {meeting.step} where round {number} of step "
                     f"{self._step} was due, at {place.path}: it runs other code or another model"
                 )
+            for what, tensor, is_due in (
+                ("statistics", meeting.statistics, place.has_statistics),
+                ("scales", meeting.scales, self._spec.wire == "int8"),
+            ):
+                if (tensor is not None) != is_due:
+                    raise WireError(
+                        f"{cloud} came to {place.path} {'without' if is_due else 'with'} {what}: "
+                        "it runs other code or another model"
+                    )
 
     def _answer(self, place: Place, number: int, found: Sequence[Meeting], unet: Any) -> Sequence[Meeting]:
         statistics = self._merged(place, found, unet) if place.has_statistics else None
@@ -148,11 +157,9 @@ class Host:
     def _merged(self, place: Place, found: Sequence[Meeting], unet: Any) -> tuple[Tensor, Tensor]:
         """Statistics of the whole map from those of its tiles, for all rows, in fp64."""
         num_groups = _norm_of(place, unet).num_groups
-        given = [m.statistics for m in found]
-        if any(s is None for s in given):
-            raise WireError(f"a cloud came to {place.path} without statistics: it runs other code or another model")
+        given = [m.statistics for m in found if m.statistics is not None]
         shapes = [(2, m.rows.stop - m.rows.start, num_groups) for m in self._crew]
-        parts = checked(self._channel, [s for s in given if s is not None], shapes, torch.float32, place.path)
+        parts = checked(self._channel, given, shapes, torch.float32, place.path)
         sizes = [float(t.shape[0] * t.shape[1]) for t in self._tiling.tiles(place.level)]
         halves = []
         for start in range(0, len(parts), self._spec.num_tiles):
@@ -206,12 +213,10 @@ class Host:
         ]
         values = [m.values for m in found]
         values = checked(self._channel, values, [s[0] for s in shapes], wire_dtype(self._spec.wire), place.path)
-        scales: list[Tensor | None] = [m.scales for m in found]
-        if any((scale is None) != (shape[1] is None) for scale, shape in zip(scales, shapes, strict=True)):
-            raise WireError(f"a cloud came to {place.path} with cells of another number format")
-        there = [s for s in scales if s is not None]
-        checked(self._channel, there, [s[1] for s in shapes if s[1]], torch.float16, place.path) if there else None
-        return [unpack(Packed(v, s), self._dtype) for v, s in zip(values, scales, strict=True)]
+        scales = [m.scales for m in found if m.scales is not None]
+        if scales:
+            checked(self._channel, scales, [s[1] for s in shapes if s[1]], torch.float16, place.path)
+        return [unpack(Packed(v, m.scales), self._dtype) for v, m in zip(values, found, strict=True)]
 
     def _whole_prediction(self, replies: Sequence[TilePrediction], unet: Any) -> GuidedPrediction:
         tiles = self._tiling.tiles(0)

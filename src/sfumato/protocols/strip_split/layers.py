@@ -23,7 +23,8 @@ from sfumato.protocols.strip_split.tiling import Halo, Reach
 from sfumato.tensors import FeatureMap
 
 Statistics = Float[Tensor, "two rows group"]
-Tokens = Float[Tensor, "rows token width"]
+Tokens = Float[Tensor, "rows token features"]
+Convolved = Float[Tensor, "batch out_channel out_height out_width"]
 
 
 class Neighbours(ABC):
@@ -85,7 +86,7 @@ def replace_forwards(unet: nn.Module, spec: StripSplit, neighbours: Neighbours, 
     conv.forward = lambda x: _convolve_normalised("conv_out", neighbours, levels, x, norm, activate, conv)
 
 
-def convolve_tile(conv: nn.Conv2d, cells: FeatureMap, halo: Halo) -> FeatureMap:
+def convolve_tile(conv: nn.Conv2d, cells: FeatureMap, halo: Halo) -> Convolved:
     """A convolution's output on a tile, from the cells that it needs; zeros beyond the picture's border."""
     top, left = halo.needed.rows.start, halo.needed.columns.start
     if halo.is_doubled:

@@ -107,13 +107,12 @@ class Tiling:
     num_levels: int
 
     def __post_init__(self) -> None:
-        self._cuts  # noqa: B018  # refuses what cannot be cut
+        _require_room(self.height, self.num_rows, self.num_levels, "rows", "down")
+        _require_room(self.width, self.num_columns, self.num_levels, "columns", "across")
 
     @cached_property
     def _cuts(self) -> tuple[Partition, Partition]:
         rows = Partition(self.height, self.num_rows, self.num_levels)
-        if self.num_columns == 1:
-            return rows, Partition(self.width, 1, self.num_levels)
         columns = Partition(self.width, self.num_columns, self.num_levels)
         return rows, columns
 
@@ -127,22 +126,38 @@ class Tiling:
         (rows, columns), (height, width) = self._cuts, self.size(level)
         return [Tile(r, c) for r, c in product(rows.strips(height), columns.strips(width))]
 
+    def needed(self, level: int, reach: Reach) -> list[Tile]:
+        """What every tile needs before a layer of that reach: its own cells and those around."""
+        height, width = self.size(level)
+        return [Tile(_needed(reach, r.rows, height), _needed(reach, r.columns, width)) for r in self.read(level, reach)]
+
+    def read(self, level: int, reach: Reach) -> list[Tile]:
+        """The cells that a layer of that reach reads for every tile, beyond the picture's border too."""
+        outputs = self.tiles({"conv": level, "down": level + 1, "up": level - 1}[reach])
+        return [
+            Tile(_read(reach, a.rows, b.rows), _read(reach, a.columns, b.columns))
+            for a, b in zip(self.tiles(level), outputs, strict=True)
+        ]
+
     def halos(self, level: int, reach: Reach) -> list[Halo]:
         """Every tile's halo, before a layer of that reach."""
         return _halos(self, level, reach)
 
 
+def _require_room(length: int, num_tiles: int, num_levels: int, lines: str, way: str) -> None:
+    deepest = -(-length // 2 ** (num_levels - 1))
+    if num_tiles > deepest:
+        raise ValueError(
+            f"a latent of {length} {lines} can be cut into at most {deepest} tiles {way}, got {num_tiles}: "
+            "use fewer clouds or a larger picture"
+        )
+
+
 @lru_cache(maxsize=256)
 def _halos(tiling: Tiling, level: int, reach: Reach) -> list[Halo]:
     height, width = tiling.size(level)
-    own = tiling.tiles(level)
-    other_level = {"conv": level, "down": level + 1, "up": level - 1}[reach]
-    read = [
-        Tile(_read(reach, a.rows, b.rows), _read(reach, a.columns, b.columns))
-        for a, b in zip(own, tiling.tiles(other_level), strict=True)
-    ]
-    needed = [Tile(_needed(reach, r.rows, height), _needed(reach, r.columns, width)) for r in read]
-    limit = tiling.size(other_level if reach == "up" else level)
+    own, read, needed = tiling.tiles(level), tiling.read(level, reach), tiling.needed(level, reach)
+    limit = tiling.size(level - 1 if reach == "up" else level)
     masks = [tile.mask(height, width) for tile in own]
     wanted = [n.mask(height, width) & ~m for n, m in zip(needed, masks, strict=True)]
     return [

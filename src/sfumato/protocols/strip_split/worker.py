@@ -73,10 +73,11 @@ class StripSplitWorker(WorkerHalf):
     def _begin(self, request: Begin) -> Message:
         config = self._unet.config
         tiling = _tiling(request, self._spec, config)
-        halo = tiling.halos(0, "conv")[self._tile]
-        shape = (len(request.latent), config.in_channels, *halo.needed.shape)
         dtype = next(self._unet.parameters()).dtype
+        # Before the halos, whose making takes memory in proportion to the size that was named.
+        shape = (None, config.in_channels, *tiling.needed(0, "conv")[self._tile].shape)
         _require(request.latent, shape, _latent_dtype(self._spec))
+        halo = tiling.halos(0, "conv")[self._tile]
         if not 1 <= request.repeats <= 2:
             raise WireError(f"a latent cannot be repeated {request.repeats} times")
         rows = request.repeats * len(request.latent)
@@ -219,8 +220,10 @@ def _latent_dtype(spec: StripSplit) -> torch.dtype:
 
 
 def _require(tensor: Tensor, shape: tuple[int | None, ...], dtype: torch.dtype | None = None) -> None:
-    fits = tensor.ndim == len(shape) and all(w in (None, g) for w, g in zip(shape, tensor.shape, strict=True))
-    if not fits or (tensor.dtype != dtype if dtype else not tensor.is_floating_point()) or not len(tensor):
+    fits = tensor.ndim == len(shape) and all(
+        g > 0 if w is None else g == w for w, g in zip(shape, tensor.shape, strict=True)
+    )
+    if not fits or (tensor.dtype != dtype if dtype else not tensor.is_floating_point()):
         raise WireError(f"a tensor of shape {tuple(tensor.shape)} and format {tensor.dtype} does not fit where it came")
 
 
