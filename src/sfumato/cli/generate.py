@@ -13,7 +13,7 @@ def generate(
     prompt: Annotated[str | None, typer.Argument(help="What the picture shows.")] = None,
     negative: Annotated[str | None, typer.Option(help="What it should not show.")] = None,
     model: Annotated[str, typer.Option(help="Bundled model, folder in diffusers' layout, or hub name.")] = "portraits",
-    protocol: Annotated[str, typer.Option(help="plain or layer-split.")] = "layer-split",
+    protocol: Annotated[str, typer.Option(help="plain, layer-split or strip-split.")] = "layer-split",
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="A setting of the protocol; repeatable.")
     ] = None,
