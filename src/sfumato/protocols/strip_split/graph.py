@@ -78,6 +78,7 @@ def require_splittable(unet: nn.Module) -> None:
     from diffusers.models.attention import BasicTransformerBlock
     from diffusers.models.downsampling import Downsample2D
     from diffusers.models.resnet import ResnetBlock2D
+    from diffusers.models.transformers.dual_transformer_2d import DualTransformer2DModel
     from diffusers.models.transformers.transformer_2d import Transformer2DModel
     from diffusers.models.upsampling import Upsample2D
 
@@ -91,6 +92,8 @@ def require_splittable(unet: nn.Module) -> None:
                 wrong = "another kind of downsampling" if not _is_ordinary_downsampler(layer) else None
             case Upsample2D():
                 wrong = "another kind of upsampling" if not _is_ordinary_upsampler(layer) else None
+            case DualTransformer2DModel():
+                wrong = "two transformers side by side"
             case Transformer2DModel():
                 wrong = None if layer.is_input_continuous else "an input that is not a feature map"
             case BasicTransformerBlock():

@@ -1,7 +1,8 @@
 """A computation that stops in the middle to ask, and goes on with the answer."""
 
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from functools import partial
+from typing import Any, Generic, TypeVar, no_type_check
 
 from greenlet import getcurrent, greenlet
 
@@ -20,8 +21,16 @@ class Suspended(Generic[Question, Answer, Result]):
     """
 
     def __init__(self, function: Callable[[Callable[[Question], Answer]], Result]):
-        self._greenlet: Any = greenlet(lambda: function(self._ask))
-        self._caller: Any = None
+        callers: list[Any] = []
+
+        # Run-time checks of shapes must nest, and what is entered here is left only after others have come and gone.
+        @no_type_check
+        def ask(question: Question) -> Answer:
+            return callers[-1].switch(question)
+
+        # Nothing in here leads back to this object: dropping it ends the computation at once, in this thread.
+        self._callers = callers
+        self._greenlet: Any = greenlet(partial(function, ask))
 
     @property
     def is_done(self) -> bool:
@@ -37,8 +46,5 @@ class Suspended(Generic[Question, Answer, Result]):
         return self._switch(answer)
 
     def _switch(self, *values: Any) -> Any:
-        self._caller = getcurrent()
+        self._callers[:] = [getcurrent()]
         return self._greenlet.switch(*values)
-
-    def _ask(self, question: Question) -> Answer:
-        return self._caller.switch(question)

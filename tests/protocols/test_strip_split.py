@@ -1,0 +1,111 @@
+"""One pass of strip-split equals one pass of the unsplit U-Net."""
+
+from math import log10
+
+import pytest
+
+from passes import error, random_inputs, split_pass, unsplit_pass
+from recorded import in_process, served
+from sfumato.protocols.plain.spec import Plain
+from sfumato.protocols.strip_split.graph import places
+from sfumato.protocols.strip_split.spec import Meeting, StripSplit
+
+EXACT = [
+    ("tiny_sd", {"num_clouds": 1}, {}),
+    ("tiny_sd", {"num_clouds": 2}, {"num_latents": 3}),
+    ("tiny_sd", {"num_clouds": 4}, {"size": (16, 5)}),
+    ("tiny_sd", {"num_clouds": 3, "cross_attention": "cloud"}, {"size": (13, 11)}),
+    ("tiny_sd", {"num_clouds": 3, "attention": "hidden"}, {"size": (11, 12), "guided": False}),
+    ("tiny_sd", {"num_clouds": 2, "attention": "hidden", "cross_attention": "cloud"}, {"size": (9, 9)}),
+    ("tiny_sd", {"num_clouds": 4, "attention": "qkv", "num_columns": 2}, {"size": (15, 13)}),
+    ("tiny_sd", {"num_clouds": 2, "attention": "qkv", "cross_attention": "cloud"}, {"guided": False}),
+    ("tiny_sd", {"num_clouds": 4, "cfg_clouds": "separate"}, {"size": (14, 10), "num_latents": 2}),
+    ("tiny_sd", {"num_clouds": 2, "cfg_clouds": "separate", "cross_attention": "cloud"}, {}),
+    ("tiny_sd", {"num_clouds": 9, "num_columns": 3}, {"size": (9, 12)}),
+    ("tiny_sd", {"num_clouds": 3, "num_columns": 3, "attention": "hidden"}, {"size": (1, 12)}),
+    ("tiny_sdxl", {"num_clouds": 2}, {"size": (10, 7)}),
+    ("tiny_sdxl", {"num_clouds": 4, "num_columns": 2, "cross_attention": "cloud"}, {"num_latents": 2}),
+    ("tiny_sdxl", {"num_clouds": 3, "attention": "hidden"}, {"size": (12, 9)}),
+    ("tiny_sdxl", {"num_clouds": 4, "attention": "qkv", "cfg_clouds": "separate"}, {"size": (9, 8)}),
+    ("tiny_sdxl", {"num_clouds": 2, "attention": "qkv", "cross_attention": "cloud"}, {"guided": False}),
+]
+
+
+@pytest.mark.parametrize(
+    ("model", "settings", "inputs"),
+    EXACT,
+    ids=[f"{model}-{'-'.join(map(str, s.values()))}-{'-'.join(map(str, i.values()))}" for model, s, i in EXACT],
+)
+def test_every_variant_equals_the_unsplit_unet(request, model, settings, inputs):
+    folder = request.getfixturevalue(model)
+    latent, text = random_inputs(folder, **inputs)
+    ours = split_pass(folder, StripSplit(wire="fp32", **settings), latent, text)
+    assert error(ours, unsplit_pass(folder, latent, text)) <= 1e-4
+
+
+def test_the_second_step_equals_it_too_although_the_text_is_told_once(tiny_sdxl):
+    latent, text = random_inputs(tiny_sdxl)
+    spec = StripSplit(num_clouds=2, wire="fp32", cross_attention="cloud")
+    assert error(split_pass(tiny_sdxl, spec, latent, text, num_steps=2), unsplit_pass(tiny_sdxl, latent, text)) <= 1e-4
+
+
+@pytest.mark.parametrize(("wire", "most"), [("fp16", 5e-3), ("int8", 0.1)])
+@pytest.mark.parametrize("settings", [{}, {"attention": "qkv"}, {"num_columns": 2, "attention": "hidden"}], ids=str)
+def test_narrow_number_formats_are_close_and_different(tiny_sd, wire, most, settings):
+    latent, text = random_inputs(tiny_sd)
+    ours = split_pass(tiny_sd, StripSplit(num_clouds=4, wire=wire, **settings), latent, text)
+    assert 1e-6 < error(ours, unsplit_pass(tiny_sd, latent, text)) < most
+
+
+def test_a_pass_on_portraits_is_the_same_to_100_db_and_to_what_the_wire_allows(portraits):
+    latent, text = random_inputs(portraits, size=(32, 32))
+    whole = unsplit_pass(portraits, latent, text)
+    reached = {}
+    for wire in ("fp32", "fp16", "int8"):
+        ours = split_pass(portraits, StripSplit(num_clouds=4, wire=wire), latent, text)
+        mean_square = (ours - whole).square().mean()
+        reached[wire] = 10 * log10((whole.max() - whole.min()) ** 2 / mean_square)
+    assert reached["fp32"] >= 100 > reached["fp16"] >= 70 > reached["int8"] >= 40
+
+
+@pytest.mark.parametrize("settings", [{"num_clouds": 3}, {"num_clouds": 2, "num_columns": 2, "attention": "qkv"}])
+def test_whole_pictures_equal_those_of_plain(tiny_sd, settings):
+    arguments = {"num_inference_steps": 3, "seed": 3, "height": 36, "width": 20, "output_type": "latent"}
+    spec = StripSplit(wire="fp32", **settings)
+    ours, theirs = (in_process(tiny_sd, s)("a red hat", **arguments).images for s in (spec, Plain()))
+    assert error(ours, theirs) <= 1e-4
+
+
+@pytest.mark.parametrize("model", ["tiny_sd", "tiny_sdxl"])
+@pytest.mark.parametrize("attention", ["fused", "hidden", "qkv"])
+@pytest.mark.parametrize("cross_attention", ["client", "cloud"])
+def test_places_are_where_a_cloud_really_stops(request, model, attention, cross_attention):
+    folder = request.getfixturevalue(model)
+    spec = StripSplit(num_clouds=1, attention=attention, cross_attention=cross_attention)
+    stops: list[tuple[str, bool]] = []
+
+    def watch(_, handle):
+        def answer(message):
+            reply = handle(message)
+            if isinstance(reply, Meeting):
+                assert reply.round == len(stops)
+                stops.append((reply.path, reply.statistics is not None))
+            return reply
+
+        return answer
+
+    split_pass(folder, spec, *random_inputs(folder, size=(4, 4)), watch)
+    assert stops == [(place.path, place.has_statistics) for place in places(served(folder).unet, spec)]
+
+
+def test_separate_halves_need_guidance_and_no_cloud_is_told_anything(tiny_sd):
+    asked = []
+
+    def watch(cloud, handle):
+        return lambda message: (asked.append(type(message).__name__), handle(message))[1]
+
+    with pytest.raises(ValueError, match="cfg_clouds=separate needs a guidance_scale above 1"):
+        split_pass(
+            tiny_sd, StripSplit(num_clouds=2, cfg_clouds="separate"), *random_inputs(tiny_sd, guided=False), watch
+        )
+    assert set(asked) == {"Hello"}
