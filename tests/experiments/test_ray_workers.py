@@ -49,3 +49,12 @@ def test_a_port_where_something_else_listens(monkeypatch) -> None:
 def test_an_address_that_is_none(address: str) -> None:
     with pytest.raises(ValueError, match="--ray must be auto, HOST:PORT or ray://HOST:PORT"):
         RayWorkers(address)
+
+
+def test_a_cluster_whose_head_died_without_a_word(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    (tmp_path / "ray").mkdir()
+    (tmp_path / "ray/ray_current_cluster").write_text("127.0.0.1:9\n")
+    with pytest.raises(ExperimentError, match="no Ray cluster answers at 127.0.0.1:9"):
+        RayWorkers("auto")

@@ -3,8 +3,10 @@
 import logging
 import os
 import socket
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
+from pathlib import Path
 from typing import Any, TypeVar
 
 import grpc
@@ -88,9 +90,13 @@ def _connected(address: str) -> Any:
 
 def _require_answer(address: str) -> None:
     """Knocks first: Ray itself waits for minutes at a port that answers nothing."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
     if address == "auto":
-        return
+        # Where Ray looks first. A head that died without 'ray stop' leaves its address behind.
+        left = Path(tempfile.gettempdir(), "ray", "ray_current_cluster")
+        address = os.environ.get("RAY_ADDRESS") or (left.read_text().strip() if left.is_file() else "")
+        if not address:
+            return
+    host, _, port = address.removeprefix("ray://").rpartition(":")
     if not host or not port.isdecimal():
         raise ValueError(f"--ray must be auto, HOST:PORT or ray://HOST:PORT, got {address!r}")
     try:

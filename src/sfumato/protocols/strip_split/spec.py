@@ -27,14 +27,13 @@ class StripSplit(Spec):
 
     name: ClassVar[str] = "strip-split"
 
-    num_clouds: int = setting(4, "how many clouds take part")
-    num_columns: int = setting(
-        1, "tiles across: 1 cuts the picture in strips; 2 with 4 clouds in quadrants, which have shorter borders"
-    )
+    num_clouds: int = setting(4, "how many clouds take part; at most as many tiles as the deepest feature map has rows")
+    num_columns: int = setting(1, "tiles across: 1 cuts strips; 2 with 4 clouds cuts quadrants, which send less")
     attention: Literal["fused", "hidden", "qkv"] = setting(
         "fused",
         "what of a transformer block the client computes: fused, all of its attention, in one round a block; hidden, "
-        "from the normalised hidden states on; qkv, only the products, for clients without weights or speed",
+        "from the normalised hidden states on; qkv, only the products, for weak clients, which hold only the weights for "
+        "the text's keys and values",
     )
     cross_attention: Literal["client", "cloud"] = setting(
         "client", "who attends to the text: client, and the text never leaves, or cloud, and every cloud reads it"
@@ -45,7 +44,7 @@ class StripSplit(Spec):
     cfg_clouds: Literal["shared", "separate"] = setting(
         "shared",
         "separate gives the prompt and the negative prompt to different clouds, half of them each, so that no cloud "
-        "can subtract one from the other",
+        "can subtract one from the other; needs guidance",
     )
 
     def problems(self) -> list[str]:
@@ -75,7 +74,7 @@ class StripSplit(Spec):
     @property
     def claim(self) -> str:
         """The bound on cells, and what it costs."""
-        text = "" if self.cross_attention == "cloud" else "the text, or "
+        text = "" if self.cross_attention == "cloud" else "the text's token embeddings, or "
         return (
             f"None of {self.num_clouds} non-colluding clouds receives {text}cells of the latent or of a feature map "
             "outside its tile and the line of cells around it; the price is that the client attends, and passes "
