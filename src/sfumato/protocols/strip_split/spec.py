@@ -32,8 +32,8 @@ class StripSplit(Spec):
     attention: Literal["fused", "hidden", "qkv"] = setting(
         "fused",
         "what of a transformer block the client computes: fused, all of its attention, in one round a block; hidden, "
-        "from the normalised hidden states on; qkv, only the products, for weak clients, which hold only the weights for "
-        "the text's keys and values",
+        "from the normalised hidden states on; qkv, only the products, for weak clients, which then hold only the "
+        "weights for the text's keys and values",
     )
     cross_attention: Literal["client", "cloud"] = setting(
         "client", "who attends to the text: client, and the text never leaves, or cloud, and every cloud reads it"
