@@ -1,6 +1,7 @@
 """One pass of a U-Net over clouds in this process, and of the same U-Net unsplit."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -10,7 +11,9 @@ from sfumato.client.sessions import open_session
 from sfumato.models.denoiser import Conditioning, predict
 from sfumato.models.loading import load_unet
 from sfumato.protocols.strip_split.client import StripSplitClient
+from sfumato.transport.base import Channel
 from sfumato.transport.in_process import InProcessChannel
+from sfumato.transport.recording import RecordingChannel
 from sfumato.worker.sessions import CloudSession
 
 TIMESTEP = torch.tensor(500)
@@ -31,16 +34,24 @@ def random_inputs(folder, size=(16, 12), *, num_latents=1, guided=True, seed=0) 
 
 
 def split_pass(
-    folder, spec, latent, conditioning, watch: Callable = lambda cloud, handle: handle, num_steps=1
+    folder,
+    spec,
+    latent,
+    conditioning,
+    watch: Callable = lambda cloud, handle: handle,
+    num_steps=1,
+    recorded_to: Path | None = None,
 ) -> Tensor:
-    """The last of some passes over clouds in this process."""
-    handles = [watch(cloud, CloudSession(served(folder)).handle) for cloud in range(spec.num_clouds)]
-    channel = InProcessChannel(handles)
-    open_session(channel, spec, served(folder).fingerprint)
+    """The last of some passes over clouds in this process; ``watch`` may wrap what answers for a cloud."""
+    channel: Channel = InProcessChannel(
+        [watch(cloud, CloudSession(served(folder)).handle) for cloud in range(spec.num_clouds)]
+    )
     half = StripSplitClient(spec)
-    with half.denoiser(load_unet(folder, half.keeps), channel) as denoiser:
-        for _ in range(num_steps):
-            prediction = denoiser(latent, TIMESTEP, conditioning)
+    with RecordingChannel(channel, recorded_to) if recorded_to else channel as channel:
+        open_session(channel, spec, served(folder).fingerprint)
+        with half.denoiser(load_unet(folder, half.keeps), channel) as denoiser:
+            for _ in range(num_steps):
+                prediction = denoiser(latent, TIMESTEP, conditioning)
     return prediction
 
 
