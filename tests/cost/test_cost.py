@@ -14,6 +14,7 @@ from sfumato.cost.link import FIVE_G, Link
 from sfumato.models.folder import find_architecture
 from sfumato.protocols.layer_split.spec import LayerSplit
 from sfumato.protocols.plain.spec import Plain
+from sfumato.protocols.strip_split.spec import StripSplit
 from sfumato.simulation import simulate
 
 STEPS = 2
@@ -32,6 +33,11 @@ SPECS = {
     "default": LayerSplit(num_clouds=4),
     "every layer, uneven strips": LayerSplit(num_clouds=3, offload=EVERY_LAYER),
     "bf16, prompt at home": LayerSplit(num_clouds=2, wire_dtype="bf16", cross_attention="client"),
+    "strips": StripSplit(num_clouds=3),
+    "columns of integers": StripSplit(num_clouds=2, num_columns=2, attention="qkv", wire="int8"),
+    "halves apart, text away": StripSplit(
+        num_clouds=2, attention="hidden", cross_attention="cloud", cfg_clouds="separate", wire="fp32"
+    ),
 }
 
 
@@ -44,6 +50,11 @@ def assert_counts_equal(cost, traffic, steps):
     for topic, spent in cost.per_cloud.items():
         tallies = [topics[topic] for topics in traffic.by_topic]
         assert all(t.requests == steps * spent.rounds for t in tallies)
+        sent, opening = sum(t.sent_bytes for t in tallies), sum(t["session"].sent_bytes for t in traffic.by_topic)
+        if topic == "latent" and sent != steps * spent.up.all_clouds:
+            # The first of these also tells the text, which is counted with what is spent once.
+            assert sent == steps * spent.up.all_clouds + cost.once.sent_bytes - opening
+            continue
         assert spent.up.min == min(t.min_sent_bytes for t in tallies)
         assert spent.up.max == max(t.max_sent_bytes for t in tallies)
         assert spent.up.total * steps == max(t.sent_bytes for t in tallies)
@@ -54,7 +65,7 @@ def assert_counts_equal(cost, traffic, steps):
         assert spent.down.all_clouds * steps == sum(t.received_bytes for t in tallies)
 
 
-@pytest.mark.parametrize(("name", "guided"), [*((name, True) for name in SPECS), ("plain", False)])
+@pytest.mark.parametrize(("name", "guided"), [*((name, True) for name in SPECS), ("plain", False), ("strips", False)])
 def test_equals_the_counters_of_a_run_in_process(tiny_sd, name, guided):
     spec = SPECS[name]
     cost = count_cost(tiny_sd, spec, FIVE_G, guided=guided)
@@ -65,8 +76,12 @@ def test_equals_the_counters_of_a_run_in_process(tiny_sd, name, guided):
     assert_counts_equal(cost, run.report.traffic, STEPS)
 
 
-def test_equals_the_counters_of_sdxl_at_another_size(tiny_sdxl):
-    spec = LayerSplit(num_clouds=3, offload=EVERY_LAYER)
+@pytest.mark.parametrize(
+    "spec",
+    [LayerSplit(num_clouds=3, offload=EVERY_LAYER), StripSplit(num_clouds=4, num_columns=2, cross_attention="cloud")],
+    ids=lambda spec: spec.name,
+)
+def test_equals_the_counters_of_sdxl_at_another_size(tiny_sdxl, spec):
     cost = count_cost(tiny_sdxl, spec, FIVE_G, height=48, width=80)
     with simulate(tiny_sdxl, spec, scheduler="ddim") as pipe:
         run = pipe("a red hat", num_inference_steps=STEPS, seed=1, height=48, width=80, output_type="latent")
@@ -80,6 +95,28 @@ def test_equals_the_counters_of_a_run_over_the_network(tiny_sd):
     with PrivatePipeline.from_pretrained(tiny_sd.path, protocol=spec, scheduler="ddim") as pipe:
         run = pipe("a red hat", num_inference_steps=STEPS, seed=1, output_type="latent")
     assert_counts_equal(cost, run.report.traffic, STEPS)
+
+
+PASSES_OF_SD15 = 1606.6e9
+"""FLOPs of both guidance halves of the unsplit U-Net at 512 x 512: the yardstick of the client's share."""
+
+
+def test_strip_split_on_sd15_costs_what_was_worked_out_by_hand():
+    cost = counted("sd15", StripSplit(num_clouds=4))
+    assert cost.rounds == 68, "67 places and the last wait"
+    assert cost.sent_bytes / 1e6 == pytest.approx(72.2, abs=0.1)
+    assert cost.received_bytes / 1e6 == pytest.approx(72.2, abs=0.1)
+    assert round(100 * cost.compute.client_flops / PASSES_OF_SD15, 1) <= 26.8
+    # The first projections are computed on both sides.
+    assert 1 <= (cost.compute.cloud_flops + cost.compute.client_flops) / PASSES_OF_SD15 < 1.02
+
+
+def test_strip_split_of_products_asks_less_of_the_client_and_more_of_the_link():
+    fused, products = (counted("sd15", StripSplit(num_clouds=4, attention=a)) for a in ("fused", "qkv"))
+    assert round(100 * products.compute.client_flops / PASSES_OF_SD15, 1) <= 15.7
+    assert products.rounds == 68 + 2 * 16
+    assert products.compute.client_weight_bytes < fused.compute.client_weight_bytes
+    assert products.sent_bytes > fused.sent_bytes
 
 
 def test_flops_of_both_sides_are_those_of_the_layers():
