@@ -56,5 +56,5 @@ def test_a_cluster_whose_head_died_without_a_word(tmp_path: Path, monkeypatch) -
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     (tmp_path / "ray").mkdir()
     (tmp_path / "ray/ray_current_cluster").write_text("127.0.0.1:9\n")
-    with pytest.raises(ExperimentError, match="no Ray cluster answers at 127.0.0.1:9"):
+    with pytest.raises(ExperimentError, match=r"no Ray cluster answers at 127\.0\.0\.1:9"):
         RayWorkers("auto")
