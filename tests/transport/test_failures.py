@@ -391,15 +391,6 @@ def test_send_and_receive_are_used_by_both_ends() -> None:
     assert (received.seq, received.framed_bytes) == (5, sent)
 
 
-@pytest.fixture
-def _interruptible():
-    """Ctrl-C as in a terminal: a process that was started in the background ignores it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.usefixtures("_interruptible")
 def test_interrupting_a_round_ends_the_sessions() -> None:
     with odd_clouds(1) as (addresses, ring), GrpcChannel(addresses, ring.client) as channel:
         timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
