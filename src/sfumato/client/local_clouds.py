@@ -116,7 +116,7 @@ class LocalClouds:
             process.stdin.write(order.to_line())
             process.stdin.flush()
         except BrokenPipeError:
-            raise self._no_start() from None
+            pass  # It has ended; what it said before is read by whoever waits for it.
 
     def wait_until_ready(self, timeout_seconds: float = _READY_SECONDS) -> None:
         """Waits until every cloud listens.
