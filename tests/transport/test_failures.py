@@ -5,11 +5,14 @@ import logging
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -31,6 +34,8 @@ from sfumato.wire.messages import Refusal
 from sfumato.worker.service import ServiceLimits
 
 FAST = KeepAlive(interval_seconds=0.5, timeout_seconds=0.5)
+
+TESTS = Path(__file__).parent.parent
 
 
 def ask(manner: str = "echo") -> Ask:
@@ -391,7 +396,8 @@ def test_send_and_receive_are_used_by_both_ends() -> None:
     assert (received.seq, received.framed_bytes) == (5, sent)
 
 
-def test_interrupting_a_round_ends_the_sessions() -> None:
+def interrupted_round() -> None:
+    """Ctrl-C in the middle of a round; runs in a process of its own, where no other library watches signals."""
     with odd_clouds(1) as (addresses, ring), GrpcChannel(addresses, ring.client) as channel:
         timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
         timer.start()
@@ -400,6 +406,14 @@ def test_interrupting_a_round_ends_the_sessions() -> None:
         timer.join()
         with pytest.raises(TransportError, match="sessions with the clouds have ended"):
             channel.exchange([ask()], Answer)
+
+
+def test_interrupting_a_round_ends_the_sessions() -> None:
+    program = "from transport.test_failures import interrupted_round; interrupted_round()"
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=TESTS, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize(
