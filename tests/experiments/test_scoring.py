@@ -14,7 +14,7 @@ from sfumato.errors import Unsupported
 from sfumato.experiments import networks
 from sfumato.experiments.metric_names import BUNDLED, PUBLISHED
 from sfumato.experiments.networks import PublishedNetworks, load_networks
-from sfumato.experiments.rows import PictureRow, RowStore, as_png
+from sfumato.experiments.rows import PictureRow, RowStore, as_png, from_png
 from sfumato.experiments.scoring import scored
 from sfumato.metrics.pictures import psnr, ssim
 from sfumato.portraits import caption, draw_attributes, paint
@@ -50,13 +50,11 @@ def test_scores_say_what_the_metrics_say(study: Path) -> None:
     assert (by_case["same1"]["psnr"], by_case["same1"]["ssim"]) == (float("inf"), 1.0)
     assert by_case["same1"]["perceptual_distance"] == 0
     stored = {r["case"]: r["picture"] for r in RowStore(study / "rows", PictureRow).read().iter_rows(named=True)}
-    from sfumato.experiments.rows import from_png
-
     pair = [from_png(stored[case])[None] for case in ("noisy2", "plain2")]
     assert by_case["noisy2"]["psnr"] == pytest.approx(psnr(*pair)[0])
     assert by_case["noisy2"]["ssim"] == pytest.approx(ssim(*pair)[0])
     assert by_case["noisy2"]["perceptual_distance"] > 0.01
-    assert by_case["plain0"]["clip_score"] > 20 > 10 > 0
+    assert by_case["plain0"]["clip_score"] > 20
     assert len(by_case["plain0"]["features"]) == 160
     assert sum(by_case["plain0"]["class_probabilities"]) == pytest.approx(1, abs=1e-3)
 

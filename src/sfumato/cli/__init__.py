@@ -19,7 +19,7 @@ def main() -> None:
     """Runs ``sfumato``. Exit codes: 0, 1 a run failed, 2 wrong usage, 130 interrupted."""
     # Read when torch is loaded: idle threads that spin take the cores from clouds on the same machine.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    # numpy's products here are small, and thousands of them: threads that wait for each other cost ten times more.
+    # numpy's products here are small, and thousands of them: threads cost more than they save.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     keep_large_buffers()
     try:

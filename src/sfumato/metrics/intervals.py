@@ -66,7 +66,7 @@ def bootstrap_interval(
         )
     drawn = np.random.default_rng(seed).integers(num_pictures, size=(num_resamples, num_pictures))
     if statistic is np.mean and len(arrays) == 1 and arrays[0].ndim == 1:
-        found = arrays[0][drawn].mean(1, dtype=np.float64)  # a call for each resample would take fifty times as long
+        found = arrays[0][drawn].mean(1, dtype=np.float64)  # all resamples in one call
     else:
         found = np.array([_number(statistic(*(array[rows] for array in arrays))) for rows in drawn])
     if np.isnan(found).any():

@@ -171,9 +171,7 @@ class Host:
     def _surroundings(self, place: Place, found: Sequence[Meeting], unet: Any) -> Iterator[Tensor]:
         """Passes the border cells on to the tiles that need them."""
         if place.kind == "norm":
-            return (
-                c for c in self._cells(place, found, [0] * len(found), _norm_of(place, unet).num_channels, HALO_GROUP)
-            )
+            return iter(self._cells(place, found, [0] * len(found), _norm_of(place, unet).num_channels, HALO_GROUP))
         halos = self._tiling.halos(place.level, place.reach)
         channels = _channels(place, unet)
         mine = [halos[m.tile] for m in self._crew]
