@@ -229,7 +229,7 @@ def damaged_strip_split(**changes) -> str:
         '{"num_clouds":2,"offload":"conv","merge":"exact","cross_attention":"cloud","wire_dtype":"fp32"}',
         '{"num_clouds":2,"offload":[1],"merge":"exact","cross_attention":"cloud","wire_dtype":"fp32"}',
         '{"num_clouds":2,"offload":[],"merge":"exact","cross_attention":"cloud","wire_dtype":"fp32"}',
-        *(damaged_strip_split(num_clouds=3, num_columns=2), damaged_strip_split(num_columns=0)),
+        *(damaged_strip_split(num_clouds=3, num_columns=2), damaged_strip_split(num_columns=-1)),
         *(damaged_strip_split(wire="bf16"), damaged_strip_split(wire=["int8"]), damaged_strip_split(attention=None)),
         damaged_strip_split(num_clouds=10**4, num_columns=-1),
     ],
@@ -270,11 +270,12 @@ def test_values_that_cannot_be_are_told_by_name(change, sentence):
         ({"num_clouds": 0}, "num_clouds must be at least 1, got 0"),
         ({"num_clouds": 2.0}, "num_clouds must be int, got 2.0"),
         ({"num_columns": "2"}, "num_columns must be int, got '2'"),
-        ({"num_columns": 0}, "num_columns must be at least 1, got 0"),
-        ({"num_columns": -2}, "num_columns must be at least 1, got -2"),
+        ({"num_columns": -2}, "num_columns must be at least 0, got -2"),
         ({"attention": "flash"}, "attention must be one of fused, hidden, qkv, got flash"),
         ({"cross_attention": "clouds"}, "cross_attention must be one of client, cloud, got clouds"),
         ({"wire": "bf16"}, "wire must be one of fp32, fp16, int8, got bf16"),
+        ({"stem": "cloud"}, "stem must be one of client, clouds, got cloud"),
+        ({"sampler_borders": True}, "sampler_borders must be one of ahead, asked, got True"),
         ({"cfg_clouds": None}, "cfg_clouds must be one of shared, separate, got None"),
         (
             {"num_clouds": 5, "num_columns": 2},
@@ -282,7 +283,7 @@ def test_values_that_cannot_be_are_told_by_name(change, sentence):
         ),
         (
             {"num_clouds": 3, "cfg_clouds": "separate"},
-            "num_clouds must be a multiple of 2 (num_columns=1, cfg_clouds=separate), got 3",
+            "num_clouds must be a multiple of 2 (num_columns=0, cfg_clouds=separate), got 3",
         ),
         (
             {"num_clouds": 6, "num_columns": 2, "cfg_clouds": "separate"},

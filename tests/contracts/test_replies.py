@@ -1,7 +1,7 @@
 """A client refuses what a cloud may not answer, and names the cloud."""
 
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
@@ -12,7 +12,7 @@ from sfumato.errors import SfumatoError, WireError, WorkerError
 from sfumato.protocols.layer_split.spec import LayerSplit
 from sfumato.protocols.plain.spec import Plain, Prediction
 from sfumato.protocols.replies import is_finite
-from sfumato.protocols.strip_split.graph import places
+from sfumato.protocols.strip_split.graph import route_of
 from sfumato.protocols.strip_split.spec import Border, Hidden, Meeting, StripSplit, TilePrediction
 from sfumato.transport.in_process import InProcessChannel
 from sfumato.wire.messages import Message
@@ -91,6 +91,7 @@ SPOILS = {
     "another format": (lambda t: t.double(), WireError, "float64 where .* was due"),
     "integers": (lambda t: t.long(), WireError, "int64 where .* was due"),
 }
+ASKING = StripSplit(num_clouds=2, stem="clouds", sampler_borders="asked", wire="fp32")
 REPLIES = {
     # Which of the cloud's replies is spoilt: the first conv, norm and attention, or prediction.
     "conv": (LayerSplit(num_clouds=2, offload=frozenset({"conv"})), 2),
@@ -98,9 +99,9 @@ REPLIES = {
     "cross-attention": (LayerSplit(num_clouds=2, offload=frozenset({"cross_attention"})), 2),
     "self-attention": (LayerSplit(num_clouds=2, offload=frozenset({"self_attention"})), 2),
     "prediction": (Plain(), 4),
-    "border": (StripSplit(num_clouds=2, wire="fp32"), 2),
+    "border": (ASKING, 2),
     "hidden": (StripSplit(num_clouds=2, attention="hidden", wire="fp32"), 5),
-    "tile's prediction": (StripSplit(num_clouds=2, wire="fp32"), 36),
+    "tile's prediction": (ASKING, 36),
 }
 
 
@@ -161,7 +162,7 @@ SPOILT_MEETINGS = {
     ),
     "no statistics": ("fp16", 2, {"statistics": lambda _: None}, WireError, r"resnets\.0\.conv1 without statistics"),
     "statistics of more groups": ("fp16", 2, {"statistics": lambda t: torch.cat([t, t], -1)}, WireError, DUE),
-    "rough statistics": ("fp16", 2, {"statistics": lambda t: t.half()}, WireError, "2x2x8 float16 " + DUE),
+    "rough statistics": ("fp16", 2, {"statistics": lambda t: t.half()}, WireError, "2x1x8 float16 " + DUE),
     "statistics that are no numbers": (
         "fp16",
         2,
@@ -196,7 +197,7 @@ def with_fields(changes: dict[str, Callable[[Any], Any]], at: int):
 @pytest.mark.parametrize("name", SPOILT_MEETINGS)
 def test_a_meeting_that_cannot_be_ends_the_run_and_names_the_cloud(tiny_sd, name):
     wire, at, changes, kind, sentence = SPOILT_MEETINGS[name]
-    pipe = in_process(tiny_sd, StripSplit(num_clouds=2, wire=wire))
+    pipe = in_process(tiny_sd, replace(ASKING, wire=wire))
     pipe._clouds = SpoiltClouds(tiny_sd, 2, with_fields(changes, at), 1)
     with pytest.raises(kind, match=f"^cloud-2 .*{sentence}"):
         pipe("x", **SMALL)
@@ -204,10 +205,10 @@ def test_a_meeting_that_cannot_be_ends_the_run_and_names_the_cloud(tiny_sd, name
 
 def test_the_replies_spoilt_above_are_those_that_they_are_called(tiny_sd):
     """Else the rows above would say less than they seem to."""
-    route = places(served(tiny_sd).unet, StripSplit())
+    route = route_of(served(tiny_sd).unet, ASKING).asked
     assert [p.kind for p in route[:3]] == ["border", "border", "block"]
     assert len(route) == REPLIES["tile's prediction"][1] - 2
-    hidden = places(served(tiny_sd).unet, StripSplit(attention="hidden"))
+    hidden = route_of(served(tiny_sd).unet, StripSplit(attention="hidden")).asked
     assert hidden[REPLIES["hidden"][1] - 2].kind == "self_attention"
 
 
@@ -221,7 +222,7 @@ def test_a_cloud_that_comes_to_another_kind_of_place_is_named(tiny_sd, at, kind,
         known = {f.name: getattr(reply, f.name, None) for f in fields(Meeting)}
         return unchecked(kind, **known)
 
-    pipe = in_process(tiny_sd, StripSplit(num_clouds=2))
+    pipe = in_process(tiny_sd, replace(ASKING, wire="fp16"))
     pipe._clouds = SpoiltClouds(tiny_sd, 2, spoil, 1)
     with pytest.raises(WireError, match=f"^cloud-2 answered {kind.__name__} where {due} was due"):
         pipe("x", **SMALL)
@@ -229,7 +230,7 @@ def test_a_cloud_that_comes_to_another_kind_of_place_is_named(tiny_sd, at, kind,
 
 def test_a_cloud_that_ends_its_step_too_soon_is_named(tiny_sd):
     early = TilePrediction(step=0, prediction=torch.zeros(2, 4, 8, 16))
-    pipe = in_process(tiny_sd, StripSplit(num_clouds=2))
+    pipe = in_process(tiny_sd, replace(ASKING, wire="fp16"))
     pipe._clouds = SpoiltClouds(tiny_sd, 2, lambda reply, count: early if count == 9 else reply, 0)
     with pytest.raises(WireError, match=r"^cloud-1 answered TilePrediction where Border was due"):
         pipe("x", **SMALL)

@@ -159,13 +159,21 @@ def test_plain_refuses_odd_conditioning_of_sdxl(tiny_sdxl, pooled, time_ids):
 def begin(**changes):
     """A step on the upper half of an 8 x 8 latent, with one row of border below it."""
     values = {"step": 0, "timestep": 1.0, "height": 8, "width": 8, "repeats": 2, "latent": floats(1, 4, 5, 8)}
-    return unchecked(Begin, **values | {"prompt_embeds": None, "pooled": None, "time_ids": None} | changes)
+    nothing = dict.fromkeys(("statistics", "values", "scales", "prompt_embeds", "pooled", "time_ids"))
+    return unchecked(Begin, **values | nothing | changes)
+
+
+def asking(**settings) -> StripSplit:
+    """A spec under which a cloud asks at every place, from the first on, for one half where both are the same."""
+    return StripSplit(stem="clouds", sampler_borders="asked", **{"num_clouds": 2, "wire": "fp32"} | settings)
 
 
 def answer(kind=Surroundings, **changes):
     """What the cloud waits for in its first round: the row below its tile, and the statistics of the whole map."""
-    values = {"step": 0, "round": 0, "path": "down_blocks.0.resnets.0.conv1", "statistics": floats(2, 2, 8)}
-    return unchecked(kind, **values | {"values": floats(2, 32, 8), "scales": None} | changes)
+    values = {"step": 0, "round": 0, "path": "down_blocks.0.resnets.0.conv1", "statistics": floats(2, 1, 8)}
+    if kind is Attended:
+        values |= {"around": None, "around_scales": None}
+    return unchecked(kind, **values | {"values": floats(1, 32, 8), "scales": None} | changes)
 
 
 ODD_BEGINNINGS = {
@@ -196,9 +204,50 @@ ODD_BEGINNINGS = {
 
 @pytest.mark.parametrize("name", ODD_BEGINNINGS)
 def test_strip_split_refuses_to_begin_with_what_does_not_fit(tiny_sd, name):
-    half = worker_half(StripSplit(num_clouds=3 if "below" in name else 2, wire="fp32"), served(tiny_sd).unet, 0)
+    half = worker_half(asking(num_clouds=3 if "below" in name else 2), served(tiny_sd).unet, 0)
     with pytest.raises(WireError):
         half.handle(ODD_BEGINNINGS[name])
+
+
+def first_answers(**changes):
+    """A beginning with the answers at the first places: two residual convolutions and the attention before a sampler.
+
+    Of 32 channels in 8 groups; the tile has 4 rows of 8 cells, and one row below it.
+    """
+    values = {"statistics": floats(3 * 2 * 8), "values": floats(2 * 32 * 8 + 2 * 32 * (32 + 8) + 32 * 8)}
+    return begin(**values | changes)
+
+
+ODD_FIRST_ANSWERS = {
+    "nothing": begin(),
+    "no statistics": first_answers(statistics=None),
+    "a statistic too few": first_answers(statistics=floats(3 * 2 * 8 - 1)),
+    "integer statistics": first_answers(statistics=torch.ones(3 * 2 * 8, dtype=torch.int64)),
+    "no cells": first_answers(values=None),
+    "a value too few": first_answers(values=floats(2 * 32 * 8 + 2 * 32 * (32 + 8) + 32 * 8 - 1)),
+    "a value too many": first_answers(values=floats(2 * 32 * 8 + 2 * 32 * (32 + 8) + 32 * 8 + 1)),
+    "cells of two axes": first_answers(values=floats(1, 2 * 32 * 8 + 2 * 32 * (32 + 8) + 32 * 8)),
+    "another float": first_answers(values=floats(2 * 32 * 8 + 2 * 32 * (32 + 8) + 32 * 8).half()),
+    "scales where none are due": first_answers(scales=floats(8).half()),
+}
+
+
+@pytest.mark.parametrize("name", ODD_FIRST_ANSWERS)
+def test_strip_split_refuses_first_answers_that_do_not_fit(tiny_sd, name):
+    half = worker_half(StripSplit(num_clouds=2, wire="fp32"), served(tiny_sd).unet, 0)
+    with pytest.raises(WireError):
+        half.handle(ODD_FIRST_ANSWERS[name])
+
+
+def test_strip_split_goes_on_behind_its_first_answers(tiny_sd):
+    half = worker_half(StripSplit(num_clouds=2, wire="fp32"), served(tiny_sd).unet, 0)
+    asked = half.handle(first_answers())
+    assert (asked.round, asked.path) == (0, "down_blocks.1.resnets.0.conv1"), "the sampler in front had all it needs"
+
+
+def test_first_answers_are_refused_where_the_clouds_compute_so_far(tiny_sd):
+    with pytest.raises(WireError, match="where none was due"):
+        worker_half(asking(), served(tiny_sd).unet, 0).handle(first_answers())
 
 
 ODD_ANSWERS = {
@@ -209,33 +258,33 @@ ODD_ANSWERS = {
     "a later round": ("fp32", answer(round=1)),
     "a round before": ("fp32", answer(round=-1)),
     "another step": ("fp32", answer(step=1)),
-    "a row too many": ("fp32", answer(values=floats(2, 32, 16))),
-    "no cells": ("fp32", answer(values=floats(2, 32, 0))),
-    "wrong channels": ("fp32", answer(values=floats(2, 31, 8))),
-    "another batch": ("fp32", answer(values=floats(1, 32, 8))),
-    "four axes": ("fp32", answer(values=floats(2, 32, 1, 8))),
+    "a row too many": ("fp32", answer(values=floats(1, 32, 16))),
+    "no cells": ("fp32", answer(values=floats(1, 32, 0))),
+    "wrong channels": ("fp32", answer(values=floats(1, 31, 8))),
+    "both halves": ("fp32", answer(values=floats(2, 32, 8))),
+    "four axes": ("fp32", answer(values=floats(1, 32, 1, 8))),
     "no axis": ("fp32", answer(values=torch.tensor(1.0))),
-    "another float": ("fp32", answer(values=floats(2, 32, 8).half())),
-    "integers for floats": ("fp32", answer(values=torch.ones(2, 32, 8, dtype=torch.int8))),
-    "scales where none are due": ("fp32", answer(scales=floats(2, 1, 8).half())),
+    "another float": ("fp32", answer(values=floats(1, 32, 8).half())),
+    "integers for floats": ("fp32", answer(values=torch.ones(1, 32, 8, dtype=torch.int8))),
+    "scales where none are due": ("fp32", answer(scales=floats(1, 1, 8).half())),
     "no statistics": ("fp32", answer(statistics=None)),
-    "statistics of fewer groups": ("fp32", answer(statistics=floats(2, 2, 7))),
-    "statistics of one picture": ("fp32", answer(statistics=floats(2, 1, 8))),
-    "means alone": ("fp32", answer(statistics=floats(1, 2, 8))),
-    "integer statistics": ("fp32", answer(statistics=torch.ones(2, 2, 8, dtype=torch.int64))),
-    "floats for integers": ("int8", answer(scales=floats(2, 1, 8).half())),
-    "no scales": ("int8", answer(values=torch.ones(2, 32, 8, dtype=torch.int8))),
-    "wide scales": ("int8", answer(values=torch.ones(2, 32, 8, dtype=torch.int8), scales=floats(2, 1, 8))),
+    "statistics of fewer groups": ("fp32", answer(statistics=floats(2, 1, 7))),
+    "statistics of both halves": ("fp32", answer(statistics=floats(2, 2, 8))),
+    "means alone": ("fp32", answer(statistics=floats(1, 1, 8))),
+    "integer statistics": ("fp32", answer(statistics=torch.ones(2, 1, 8, dtype=torch.int64))),
+    "floats for integers": ("int8", answer(scales=floats(1, 1, 8).half())),
+    "no scales": ("int8", answer(values=torch.ones(1, 32, 8, dtype=torch.int8))),
+    "wide scales": ("int8", answer(values=torch.ones(1, 32, 8, dtype=torch.int8), scales=floats(1, 1, 8))),
     "scales of fewer cells": (
         "int8",
-        answer(values=torch.ones(2, 32, 8, dtype=torch.int8), scales=floats(2, 1, 7).half()),
+        answer(values=torch.ones(1, 32, 8, dtype=torch.int8), scales=floats(1, 1, 7).half()),
     ),
 }
 
 
 def begun(folder, wire="fp32"):
     """A worker half that waits at its first place."""
-    half = worker_half(StripSplit(num_clouds=2, wire=wire), served(folder).unet, 0)
+    half = worker_half(asking(wire=wire), served(folder).unet, 0)
     latent = floats(1, 4, 5, 8) if wire == "fp32" else floats(1, 4, 5, 8).half()
     assert isinstance(half.handle(begin(latent=latent)), Border)
     return half
@@ -260,13 +309,13 @@ def test_strip_split_takes_the_answer_that_fits_once_and_statistics_only_where_t
     fourth = half.handle(answer(Attended, round=2, path=third.path, values=floats(2, 32, 32)))
     assert (fourth.path, fourth.statistics) == ("down_blocks.0.downsamplers.0", None)
     with pytest.raises(WireError, match="where none was due"):
-        half.handle(answer(round=3, path=fourth.path, values=floats(2, 32, 0)))
+        half.handle(answer(round=3, path=fourth.path, values=floats(2, 32, 8)))
 
 
 def test_strip_split_goes_on_with_a_step_that_failed_only_from_its_beginning(tiny_sd):
     half = begun(tiny_sd)
     with pytest.raises(WireError, match="does not fit"):
-        half.handle(answer(values=floats(2, 32, 7)))
+        half.handle(answer(values=floats(1, 32, 7)))
     with pytest.raises(WireError, match="does not wait for"):
         half.handle(answer())
     assert isinstance(half.handle(begin(step=1)), Border)
@@ -294,13 +343,13 @@ TEXTS_OF_SDXL = {"prompt_embeds": floats(2, 5, 64), "pooled": floats(2, 32), "ti
     ids=lambda changes: ", ".join(f"{k} {v is not None and tuple(v.shape)}" for k, v in changes.items()),
 )
 def test_strip_split_refuses_odd_conditioning_of_sdxl(tiny_sdxl, changes):
-    half = worker_half(StripSplit(num_clouds=2, cross_attention="cloud", wire="fp32"), served(tiny_sdxl).unet, 0)
+    half = worker_half(asking(cross_attention="cloud"), served(tiny_sdxl).unet, 0)
     with pytest.raises(WireError):
         half.handle(begin(**TEXTS_OF_SDXL | changes))
 
 
 def test_strip_split_keeps_the_text_from_step_to_step_but_not_for_another_number_of_pictures(tiny_sdxl):
-    half = worker_half(StripSplit(num_clouds=2, cross_attention="cloud", wire="fp32"), served(tiny_sdxl).unet, 0)
+    half = worker_half(asking(cross_attention="cloud"), served(tiny_sdxl).unet, 0)
     assert isinstance(half.handle(begin(**TEXTS_OF_SDXL)), Border)
     assert isinstance(half.handle(begin(step=1)), Border)
     with pytest.raises(WireError, match="for another number of pictures"):

@@ -102,7 +102,7 @@ def test_attention_that_was_changed_is_refused_by_name(change):
 def test_both_sides_refuse_and_the_sentence_says_what_to_use():
     unet = made(resnet_time_scale_shift="scale_shift")
     for refuse in (
-        lambda: StripSplitClient(StripSplit()).check(unet, (1, 4, 8, 8)),
+        lambda: StripSplitClient(StripSplit()).check(unet, (1, 4, 8, 8), 2),
         lambda: worker_half(StripSplit(), unet, 0),
     ):
         with pytest.raises(Unsupported, match="use protocol layer-split or plain"):

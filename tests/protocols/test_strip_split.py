@@ -7,13 +7,16 @@ import pytest
 from passes import error, random_inputs, split_pass, unsplit_pass
 from recorded import in_process, served
 from sfumato.protocols.plain.spec import Plain
-from sfumato.protocols.strip_split.graph import places
+from sfumato.protocols.strip_split.graph import route_of
 from sfumato.protocols.strip_split.spec import Meeting, StripSplit
 
 EXACT = [
     ("tiny_sd", {"num_clouds": 1}, {}),
     ("tiny_sd", {"num_clouds": 2}, {"num_latents": 3}),
-    ("tiny_sd", {"num_clouds": 4}, {"size": (16, 5)}),
+    ("tiny_sd", {"num_clouds": 4, "num_columns": 1}, {"size": (16, 5)}),
+    ("tiny_sd", {"num_clouds": 4, "stem": "clouds", "sampler_borders": "asked"}, {}),
+    ("tiny_sd", {"num_clouds": 4, "stem": "clouds"}, {"size": (10, 15), "num_latents": 2}),
+    ("tiny_sd", {"num_clouds": 3, "sampler_borders": "asked"}, {"size": (11, 7)}),
     ("tiny_sd", {"num_clouds": 3, "cross_attention": "cloud"}, {"size": (13, 11)}),
     ("tiny_sd", {"num_clouds": 3, "attention": "hidden"}, {"size": (11, 12), "guided": False}),
     ("tiny_sd", {"num_clouds": 2, "attention": "hidden", "cross_attention": "cloud"}, {"size": (9, 9)}),
@@ -24,6 +27,7 @@ EXACT = [
     ("tiny_sd", {"num_clouds": 9, "num_columns": 3}, {"size": (9, 12)}),
     ("tiny_sd", {"num_clouds": 3, "num_columns": 3, "attention": "hidden"}, {"size": (1, 12)}),
     ("tiny_sdxl", {"num_clouds": 2}, {"size": (10, 7)}),
+    ("tiny_sdxl", {"num_clouds": 3, "stem": "clouds", "sampler_borders": "asked", "cfg_clouds": "shared"}, {}),
     ("tiny_sdxl", {"num_clouds": 4, "num_columns": 2, "cross_attention": "cloud"}, {"num_latents": 2}),
     ("tiny_sdxl", {"num_clouds": 3, "attention": "hidden"}, {"size": (12, 9)}),
     ("tiny_sdxl", {"num_clouds": 4, "attention": "qkv", "cfg_clouds": "separate"}, {"size": (9, 8)}),
@@ -95,17 +99,11 @@ def test_places_are_where_a_cloud_really_stops(request, model, attention, cross_
         return answer
 
     split_pass(folder, spec, *random_inputs(folder, size=(4, 4)), watch)
-    assert stops == [(place.path, place.has_statistics) for place in places(served(folder).unet, spec)]
+    assert stops == [(place.path, place.num_groups > 0) for place in route_of(served(folder).unet, spec).asked]
 
 
-def test_separate_halves_need_guidance_and_no_cloud_is_told_anything(tiny_sd):
-    asked = []
-
-    def watch(cloud, handle):
-        return lambda message: (asked.append(type(message).__name__), handle(message))[1]
-
+def test_separate_halves_need_guidance_and_no_cloud_is_contacted(tiny_sd, monkeypatch):
+    pipe = in_process(tiny_sd, StripSplit(num_clouds=2, cfg_clouds="separate"))
+    monkeypatch.setattr(pipe._clouds, "open_channel", lambda: pytest.fail("a cloud was contacted"))
     with pytest.raises(ValueError, match="cfg_clouds=separate needs a guidance_scale above 1"):
-        split_pass(
-            tiny_sd, StripSplit(num_clouds=2, cfg_clouds="separate"), *random_inputs(tiny_sd, guided=False), watch
-        )
-    assert set(asked) == {"Hello"}
+        pipe("x", guidance_scale=1.0, num_inference_steps=1, height=16, width=16)

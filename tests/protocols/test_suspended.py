@@ -115,7 +115,8 @@ def test_sessions_that_take_turns_give_right_answers_and_leave_the_served_unet_a
 
 def begin(folder) -> Begin:
     (latent, _), step = random_inputs(folder, size=(8, 8)), {"step": 0, "timestep": 1.0, "height": 8, "width": 8}
-    return Begin(latent=latent[:, :, :5], repeats=2, prompt_embeds=None, pooled=None, time_ids=None, **step)
+    nothing = dict.fromkeys(("statistics", "values", "scales", "prompt_embeds", "pooled", "time_ids"))
+    return Begin(latent=latent[:, :, :5], repeats=2, **nothing, **step)
 
 
 def test_a_session_computes_with_the_served_weights_themselves(tiny_sd):
@@ -128,7 +129,7 @@ def test_a_session_computes_with_the_served_weights_themselves(tiny_sd):
 
 
 def test_a_session_that_is_dropped_in_the_middle_of_a_step_frees_its_unet_in_silence(tiny_sd, capfd):
-    half = worker_half(StripSplit(num_clouds=2, wire="fp32"), served(tiny_sd).unet, 0)
+    half = worker_half(StripSplit(num_clouds=2, stem="clouds", wire="fp32"), served(tiny_sd).unet, 0)
     assert isinstance(half.handle(begin(tiny_sd)), Border)
     step, unet = weakref.ref(half._step._greenlet), weakref.ref(half._unet)
     del half
@@ -140,10 +141,10 @@ def test_a_session_that_is_dropped_in_the_middle_of_a_step_frees_its_unet_in_sil
 
 
 def test_a_step_that_begins_again_forgets_the_one_before(tiny_sd):
-    half = worker_half(StripSplit(num_clouds=2, wire="fp32"), served(tiny_sd).unet, 0)
+    half = worker_half(StripSplit(num_clouds=2, stem="clouds", wire="fp32"), served(tiny_sd).unet, 0)
     first = half.handle(begin(tiny_sd))
     answer = Surroundings(
-        step=0, round=0, path=first.path, statistics=first.statistics, values=torch.ones(2, 32, 8), scales=None
+        step=0, round=0, path=first.path, statistics=first.statistics, values=torch.ones(1, 32, 8), scales=None
     )
     second = half.handle(answer)
     again = half.handle(begin(tiny_sd))

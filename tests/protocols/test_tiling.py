@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from sfumato.protocols.strip_split.layers import convolve_tile
-from sfumato.protocols.strip_split.tiling import Reach, Tiling
+from sfumato.protocols.strip_split.tiling import Reach, Tiling, tiling_of
 
 NUM_LEVELS = 3
 
@@ -124,3 +124,28 @@ def test_quadrants_have_shorter_borders_than_strips():
 def test_more_tiles_than_the_deepest_map_has_room_for(size, tiles, sentence):
     with pytest.raises(ValueError, match=sentence):
         Tiling(*size, *tiles, 3)
+
+
+@pytest.mark.parametrize(
+    ("num_tiles", "size", "found"),
+    [
+        (1, (64, 64), (1, 1)),
+        (2, (64, 64), (2, 1)),
+        (4, (64, 64), (2, 2)),
+        (8, (64, 64), (4, 2)),
+        (8, (64, 128), (2, 4)),
+        (4, (64, 12), (4, 1)),
+        (5, (64, 64), (5, 1)),
+        (5, (16, 64), (1, 5)),
+    ],
+)
+def test_tiles_are_cut_where_borders_are_shortest_of_all_that_fit(num_tiles, size, found):
+    tiling = tiling_of(num_tiles, 0, *size, 4)
+    assert (tiling.num_rows, tiling.num_columns) == found
+    chosen = tiling_of(num_tiles, 1, 64, 64, 4)
+    assert (chosen.num_rows, chosen.num_columns) == (num_tiles, 1)
+
+
+def test_a_number_of_tiles_that_fits_no_way_is_refused_at_once():
+    with pytest.raises(ValueError, match="64 rows can be cut into at most 8 tiles down, got 1000000000000: use fewer"):
+        tiling_of(10**12, 0, 64, 2**50, 4)

@@ -1,6 +1,6 @@
 """Counts the work of a run on each side: the client's as it happens, the U-Net's from its layers."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 
@@ -13,7 +13,7 @@ from sfumato.models.folder import ModelFolder
 from sfumato.models.layers import Layer, counted_flops, measured
 from sfumato.models.loading import meta_unet
 from sfumato.models.weights import weight_bytes
-from sfumato.protocols.base import Where
+from sfumato.protocols.base import ClientHalf
 
 
 @lru_cache(maxsize=16)
@@ -40,9 +40,9 @@ def unet_layers(model: ModelFolder, shape: tuple[int, ...], batch: int, num_toke
 class Accounting:
     """One run's work."""
 
-    def __init__(self, model: ModelFolder, where: Callable[[Layer], Where]):
+    def __init__(self, model: ModelFolder, half: ClientHalf):
         self._model = model
-        self._where = where
+        self._half = half
         self._client_flops = 0
 
     @contextmanager
@@ -71,13 +71,17 @@ class Accounting:
             num_calls: U-Net calls.
         """
         layers = unet_layers(self._model, latent_shape, conditioning.batch, conditioning.prompt_embeds.shape[1])
-        cloud = sum(layer.flops for layer in layers if self._where(layer) != "client")
-        client = sum(layer.flops for layer in layers if self._where(layer) != "clouds")
+        shares_of = self._half.shares(unet, conditioning.batch // latent_shape[0])
+        client = cloud = 0
+        for layer in layers:
+            shares = shares_of(layer)
+            client += round(layer.flops * shares.client) * (1 if shares.is_once else num_calls)
+            cloud += round(layer.flops * shares.clouds) * num_calls
         bytes_each = conditioning.prompt_embeds.element_size()
         absent = sum(p.numel() for p in unet.parameters() if p.is_meta)
         return Compute(
-            client_flops=self._client_flops + client * num_calls,
-            cloud_flops=cloud * num_calls,
+            client_flops=self._client_flops + client,
+            cloud_flops=cloud,
             client_weight_bytes=sum(weight_bytes(m) for m in (unet, *others)),
             cloud_weight_bytes=absent * bytes_each,
         )

@@ -147,7 +147,7 @@ class PrivatePipeline:
         is_seeded = generator is not None
         size = self._size(height, width)
         prompts = [prompt] if isinstance(prompt, str) else prompt
-        accounting = Accounting(self.model, self._half.where)
+        accounting = Accounting(self.model, self._half)
         with accounting.client_work():
             sampling = self._sampling(
                 prompts,
@@ -158,7 +158,7 @@ class PrivatePipeline:
                 size,
                 num_images_per_prompt,
             )
-        self._half.check(self._unet, tuple(sampling.noise.shape))
+        self._half.check(self._unet, tuple(sampling.noise.shape), sampling.conditioning.batch)
         latents, channel = self._run(sampling, callback_on_step_end)
         with accounting.client_work():
             images = self._images(latents, output_type)

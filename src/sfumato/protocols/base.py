@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, ClassVar, Literal, get_args, get_origin
+from typing import Any, ClassVar, Literal, NamedTuple, get_args, get_origin
 
 from torch import nn
 
@@ -22,7 +22,18 @@ from sfumato.tensors import Latent
 from sfumato.transport.base import Channel
 from sfumato.wire.messages import Message
 
-Where = Literal["client", "clouds", "both"]
+
+class Shares(NamedTuple):
+    """Who computes how much of one layer's FLOPs in one step; both may compute all of them."""
+
+    client: float
+    clouds: float
+    """All clouds together, without what is computed twice at the borders of strips."""
+    is_once: bool = False
+    """Whether the client computes its share at the first step only, and keeps the result."""
+
+
+BY_CLIENT, BY_CLOUDS = Shares(1.0, 0.0), Shares(0.0, 1.0)
 
 
 def setting(default: Any, help: str) -> Any:
@@ -138,18 +149,28 @@ class ClientHalf(ABC):
     """The client's side of one protocol: the outer seam, one whole generation."""
 
     @abstractmethod
-    def where(self, layer: Layer) -> Where:
-        """Who computes a layer of the U-Net."""
+    def shares(self, unet: nn.Module, repeats: int) -> Callable[[Layer], Shares]:
+        """Says who computes each layer of the U-Net.
+
+        Args:
+            unet: may be on the meta device.
+            repeats: guidance halves in a step, 1 or 2; layers are counted with both.
+        """
 
     @abstractmethod
     def keeps(self, unet: nn.Module) -> Wanted:
         """Says which parameters of a U-Net (given on the meta device) the client needs; others are not loaded."""
 
     @abstractmethod
-    def check(self, unet: nn.Module, latent_shape: tuple[int, ...]) -> None:
+    def check(self, unet: nn.Module, latent_shape: tuple[int, ...], num_rows: int) -> None:
         """Refuses what this protocol cannot run, before any cloud is contacted.
 
         Run by: client.
+
+        Args:
+            unet: the client's.
+            latent_shape: batch first.
+            num_rows: of the U-Net's batch: twice the latent's under guidance.
 
         Raises:
             Unsupported: the model does not fit the protocol.

@@ -3,7 +3,7 @@
 Source: PPIDM, Algorithm 1.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from sfumato.models.denoiser import Conditioning, Denoiser, predict
 from sfumato.models.layers import Layer, layers_of, require_plain_attention
 from sfumato.models.weights import Wanted
-from sfumato.protocols.base import StepwiseClient, Where
+from sfumato.protocols.base import BY_CLIENT, BY_CLOUDS, Shares, StepwiseClient
 from sfumato.protocols.group_norm import merge_as_published, merge_exact, normalise
 from sfumato.protocols.layer_split.spec import (
     ConvStrip,
@@ -44,9 +44,10 @@ class LayerSplitClient(StepwiseClient):
     def __init__(self, spec: LayerSplit):
         self._spec = spec
 
-    def where(self, layer: Layer) -> Where:
+    def shares(self, unet: nn.Module, repeats: int) -> Callable[[Layer], Shares]:  # noqa: ARG002
         """The spec's choice."""
-        return "clouds" if layer.kind in self._spec.effective_offload else "client"
+        away = self._spec.effective_offload
+        return lambda layer: BY_CLOUDS if layer.kind in away else BY_CLIENT
 
     def keeps(self, unet: nn.Module) -> Wanted:
         """Convolutions that run on the clouds are not loaded; norms are, because the client scales and shifts."""
@@ -54,7 +55,7 @@ class LayerSplitClient(StepwiseClient):
         paths = {path for path, kind, _ in layers_of(unet) if kind in away}
         return lambda parameter: parameter.rpartition(".")[0] not in paths
 
-    def check(self, unet: nn.Module, latent_shape: tuple[int, ...]) -> None:
+    def check(self, unet: nn.Module, latent_shape: tuple[int, ...], num_rows: int) -> None:  # noqa: ARG002
         """Ordinary attention, and no more clouds than the deepest feature map has rows."""
         require_plain_attention(unet, self._spec.name)
         self._layout(unet, latent_shape)

@@ -1,6 +1,6 @@
 """The client half of ``plain``: send the latent, take the prediction."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,7 +10,7 @@ from sfumato.models.denoiser import Conditioning, Denoiser
 from sfumato.models.layers import Layer
 from sfumato.models.loading import nothing
 from sfumato.models.weights import Wanted
-from sfumato.protocols.base import StepwiseClient, Where
+from sfumato.protocols.base import BY_CLOUDS, Shares, StepwiseClient
 from sfumato.protocols.plain.spec import Condition, Conditioned, Noisy, Plain, Prediction
 from sfumato.protocols.replies import checked
 from sfumato.tensors import GuidedPrediction, Latent
@@ -28,15 +28,15 @@ class PlainClient(StepwiseClient):
     def __init__(self, spec: Plain):
         self._dtype = WIRE_DTYPES[spec.wire_dtype]
 
-    def where(self, layer: Layer) -> Where:  # noqa: ARG002
+    def shares(self, unet: nn.Module, repeats: int) -> Callable[[Layer], Shares]:  # noqa: ARG002
         """All of them at the cloud."""
-        return "clouds"
+        return lambda _: BY_CLOUDS
 
     def keeps(self, unet: nn.Module) -> Wanted:  # noqa: ARG002
         """No U-Net weight stays on the client."""
         return nothing
 
-    def check(self, unet: nn.Module, latent_shape: tuple[int, ...]) -> None:
+    def check(self, unet: nn.Module, latent_shape: tuple[int, ...], num_rows: int) -> None:
         """Any model and size."""
 
     @contextmanager

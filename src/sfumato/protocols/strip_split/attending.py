@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -13,7 +14,8 @@ from sfumato.tensors import FeatureMap, TokenEmbeddings
 
 Tokens = Float[Tensor, "rows token features"]
 KeysValues = tuple[Tokens, Tokens]
-Gathered = Float[Tensor, "batch inner_width height width"]
+Gathered = Float[Tensor, "rows inner_width height width"]
+"""As many rows as the text has, from the first place on where it is read."""
 
 
 class Attention:
@@ -35,8 +37,10 @@ class Attention:
         if self._text is not text:
             self._text, self._of_text = text, {}
 
-    def block(self, path: str, features: FeatureMap, statistics: tuple[Tensor, Tensor] | None) -> FeatureMap:
+    def block(self, path: str, features: FeatureMap, statistics: tuple[Tensor, Tensor] | None) -> Gathered:
         """What the attention of one transformer block adds to its tokens, as a map.
+
+        Where the guidance halves are still the same, ``features`` has one of them, and the text parts them.
 
         Args:
             path: of the block.
@@ -53,7 +57,8 @@ class Attention:
         if self._spec.cross_attention == "client":
             keys, values = self._keys_values(f"{path}.attn2", block.attn2)
             query = block.attn2.to_q(block.norm2(hidden + delta))
-            delta = delta + block.attn2.to_out[0](_product(block.attn2.heads, query, keys, values))
+            found = block.attn2.to_out[0](_product(block.attn2.heads, _for_all(query, len(keys)), keys, values))
+            delta = _for_all(delta, len(found)) + found
         return as_map(delta, (features.shape[2], features.shape[3]))
 
     def gathered(self, path: str, features: FeatureMap) -> Gathered:
@@ -68,12 +73,18 @@ class Attention:
         else:
             query = attn.to_q(tokens) if self._spec.attention == "hidden" else tokens
             keys, values = self._keys_values(path, attn)
+            query = _for_all(query, len(keys))
         return as_map(_product(attn.heads, query, keys, values), (features.shape[2], features.shape[3]))
 
     def _keys_values(self, path: str, attn: Any) -> KeysValues:
         if path not in self._of_text:
             self._of_text[path] = attn.to_k(self._text), attn.to_v(self._text)
         return self._of_text[path]
+
+
+def _for_all(tokens: Tokens, num_rows: int) -> Tensor:
+    """One guidance half for both, where there is one."""
+    return tokens if len(tokens) == num_rows else torch.cat([tokens] * (num_rows // len(tokens)))
 
 
 def _attend_to_itself(attn: Any, tokens: Tokens) -> Tokens:

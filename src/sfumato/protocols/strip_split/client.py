@@ -1,6 +1,6 @@
 """The client half of ``strip-split``: merge, pass on, attend."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,12 +10,13 @@ from torch import Tensor, nn
 from sfumato.models.denoiser import Conditioning, Denoiser
 from sfumato.models.layers import Layer
 from sfumato.models.weights import Wanted
-from sfumato.protocols.base import StepwiseClient, Where
+from sfumato.protocols.base import BY_CLOUDS, Shares, StepwiseClient
 from sfumato.protocols.strip_split.attending import Attention
-from sfumato.protocols.strip_split.graph import places, require_splittable
+from sfumato.protocols.strip_split.graph import require_splittable, route_of, stem_of
 from sfumato.protocols.strip_split.hosting import Host, crew_of
 from sfumato.protocols.strip_split.spec import StripSplit
-from sfumato.protocols.strip_split.tiling import Tiling
+from sfumato.protocols.strip_split.stem import Stem
+from sfumato.protocols.strip_split.tiling import Tiling, tiling_of
 from sfumato.tensors import GuidedPrediction, Latent
 from sfumato.transport.base import Channel
 
@@ -30,23 +31,47 @@ class StripSplitClient(StepwiseClient):
     def __init__(self, spec: StripSplit):
         self._spec = spec
 
-    def where(self, layer: Layer) -> Where:
+    def shares(self, unet: nn.Module, repeats: int) -> Callable[[Layer], Shares]:
         """Attention's products on the client; of its projections what ``attention`` and ``cross_attention`` say."""
-        is_cross = ".attn2" in layer.path
-        if is_cross and self._spec.cross_attention == "cloud":
-            return "clouds"
-        if layer.kind in ("self_attention", "cross_attention"):
-            return "client"
-        if self._spec.attention == "fused" and layer.path.endswith(".proj_in"):
-            return "both"
-        return "client" if _is_attention(layer.path, self._spec) else "clouds"
+        spec, route, stem = self._spec, route_of(unet, self._spec), stem_of(unet, self._spec)
+        is_fused = spec.attention == "fused"
+        # The transformer up to whose text the guidance halves are the same, if they are.
+        alike = next((p.path for p in route.all if p.is_alike and p.kind in ("block", "self_attention")), "")
+        if route.first and getattr(unet.config, "addition_embed_type", None) is None:
+            alike = route.first[-1].path
+        transformer = alike.partition(".transformer_blocks.")[0] or None
 
-    def keeps(self, unet: nn.Module) -> Wanted:  # noqa: ARG002
-        """The weights of the attention that the client computes."""
-        spec = self._spec
+        def of_client(layer: Layer) -> Shares:
+            is_text = layer.path.endswith((".attn2.to_k", ".attn2.to_v"))
+            return Shares(1.0 / repeats if is_shared(layer) else 1.0, 0.0, is_once=is_text)
+
+        def is_shared(layer: Layer) -> bool:
+            if transformer is None or not layer.path.startswith(f"{transformer}."):
+                return False
+            first = layer.path.startswith((f"{transformer}.proj_in", f"{transformer}.transformer_blocks.0."))
+            return first and (".attn2" not in layer.path or layer.path.endswith(".to_q"))
+
+        def shares(layer: Layer) -> Shares:
+            if layer.path.startswith(tuple(f"{path}." for path in stem)) or layer.path in stem:
+                return Shares(1.0 / repeats if transformer else 1.0, 1.0)
+            if ".attn2" in layer.path and spec.cross_attention == "cloud":
+                return BY_CLOUDS
+            if is_fused and layer.path.endswith(".proj_in"):
+                return of_client(layer)._replace(clouds=1.0)
+            if layer.kind in ("self_attention", "cross_attention") or _is_attention(layer.path, spec):
+                return of_client(layer)
+            return BY_CLOUDS
+
+        return shares
+
+    def keeps(self, unet: nn.Module) -> Wanted:
+        """The weights of the stem and of the attention that the client computes."""
+        spec, stem = self._spec, stem_of(unet, self._spec)
 
         def wanted(parameter: str) -> bool:
             module = parameter.rpartition(".")[0]
+            if any(parameter.startswith(f"{path}.") for path in stem):
+                return True
             if ".attn2" in parameter and spec.cross_attention == "cloud":
                 return False
             if spec.attention == "fused" and ".attentions." in parameter:
@@ -58,16 +83,16 @@ class StripSplitClient(StepwiseClient):
 
         return wanted
 
-    def check(self, unet: nn.Module, latent_shape: tuple[int, ...]) -> None:
-        """Layers that can be split, and no more tiles than the deepest map has rows or columns."""
+    def check(self, unet: nn.Module, latent_shape: tuple[int, ...], num_rows: int) -> None:
+        """Layers that can be split, no more tiles than fit the deepest map, and guidance where halves go apart."""
         require_splittable(unet)
         self._tiling(unet, latent_shape)
+        crew_of(self._spec, latent_shape[0], num_rows)
 
     def _tiling(self, unet: nn.Module, latent_shape: tuple[int, ...]) -> Tiling:
         config: Any = unet.config
-        rows = self._spec.num_tiles // self._spec.num_columns
-        height, width = latent_shape[-2:]
-        return Tiling(height, width, rows, self._spec.num_columns, len(config.block_out_channels))
+        spec, (height, width) = self._spec, latent_shape[-2:]
+        return tiling_of(spec.num_tiles, spec.num_columns, height, width, len(config.block_out_channels))
 
     @contextmanager
     def denoiser(self, unet: nn.Module, channel: Channel) -> Iterator[Denoiser]:
@@ -78,7 +103,8 @@ class StripSplitClient(StepwiseClient):
             ValueError: more tiles than the deepest map can be cut into.
         """
         require_splittable(unet)
-        route, attention = places(unet, self._spec), Attention(unet, self._spec)
+        route, attention = route_of(unet, self._spec), Attention(unet, self._spec)
+        stem = Stem(unet, self._spec, route, attention) if route.first else None
         told: Conditioning | None = None
         step = -1
 
@@ -90,9 +116,10 @@ class StripSplitClient(StepwiseClient):
             crew = crew_of(self._spec, latent.shape[0], conditioning.batch)
             attention.begin(conditioning.prompt_embeds)
             host = Host(self._spec, channel, tiling, crew, attention, step, latent.dtype)
-            begin = host.begin(latent, float(timestep), None if told is conditioning else conditioning, unet)
+            first = stem.run(latent, timestep, conditioning) if stem else []
+            begin = host.begin(latent, float(timestep), None if told is conditioning else conditioning, first, unet)
             told = conditioning
-            return host.serve(begin, route, unet)
+            return host.serve(begin, route.asked, unet)
 
         yield remote
 

@@ -11,6 +11,15 @@ from sfumato.protocols.strip_split.spec import StripSplit
 from sfumato.protocols.strip_split.tiling import Reach
 
 
+class Ahead(NamedTuple):
+    """A sampler whose surroundings come with the answer of the attention before it, in place of a round of its own."""
+
+    path: str
+    reach: Reach
+    channels: int
+    """Of the transformer's input, and in a transformer of several blocks of the hidden state too."""
+
+
 class Place(NamedTuple):
     """One round: all clouds stop here, and go on with the client's answer."""
 
@@ -18,55 +27,157 @@ class Place(NamedTuple):
     kind: Literal["border", "block", "self_attention", "cross_attention", "norm"]
     level: int
     """Of the map, 0 at the top."""
+    channels: int
+    """Of the cells that clouds send."""
+    width: int
+    """Channels of the cells that they are answered."""
     reach: Reach = "conv"
-    has_statistics: bool = True
+    num_groups: int = 0
+    """Of the group norm whose statistics are merged here; 0 where there is none."""
+    skip: str | None = None
+    """The place whose surroundings hold those of the skip connection's channels, which are not exchanged again."""
+    ahead: Ahead | None = None
+    """What else the answer brings."""
+    is_alike: bool = False
+    """Whether the guidance halves are still the same when they come here, and are sent once."""
+    parts_halves: bool = False
+    """Whether the answer is the first thing in which they differ."""
 
 
-def places(unet: nn.Module, spec: StripSplit) -> list[Place]:
+class Route(NamedTuple):
+    """All places of a step."""
+
+    first: tuple[Place, ...]
+    """Those before and with the first attention, where the client computes so far itself: answered by ``Begin``."""
+    asked: tuple[Place, ...]
+    """One round each."""
+
+    @property
+    def all(self) -> tuple[Place, ...]:
+        """Both."""
+        return self.first + self.asked
+
+
+def route_of(unet: nn.Module, spec: StripSplit) -> Route:
     """Every place in the order of the U-Net's own forward."""
-    return list(_walk(unet, spec))
+    found = _without_repetition(_with_samplers_ahead(list(_walk(unet, spec)), spec), unet, spec)
+    num_first = 0
+    if spec.stem_is_client:
+        num_first = 1 + next(i for i, place in enumerate(found) if place.kind == "block")
+    return Route(tuple(found[:num_first]), tuple(found[num_first:]))
+
+
+def stem_of(unet: nn.Module, spec: StripSplit) -> tuple[str, ...]:
+    """Paths of the layers in front of the first attention, if the client computes them."""
+    if not spec.stem_is_client:
+        return ()
+    convolved = {p.path.removesuffix(".conv1").removesuffix(".conv2") for p in route_of(unet, spec).first[:-1]}
+    return ("conv_in", "time_embedding", "add_embedding", *sorted(convolved))
+
+
+def _with_samplers_ahead(found: list[Place], spec: StripSplit) -> list[Place]:
+    """Lets a sampler's surroundings come with the attention right before it."""
+    if spec.attention != "fused" or spec.sampler_borders == "asked":
+        return found
+    out: list[Place] = []
+    for place in found:
+        if place.kind == "border" and place.reach != "conv" and out and out[-1].kind == "block":
+            num_maps = 1 if out[-1].num_groups else 2
+            out[-1] = out[-1]._replace(ahead=Ahead(place.path, place.reach, num_maps * place.channels))
+        else:
+            out.append(place)
+    return out
+
+
+def _without_repetition(found: list[Place], unet: Any, spec: StripSplit) -> list[Place]:
+    """Marks where the guidance halves, which differ in the text alone, are still the same."""
+    if unet.config.addition_embed_type is not None or spec.cfg_clouds == "separate":
+        return found
+    last = "cross_attention" if spec.attention != "fused" else "block"
+    if spec.cross_attention == "cloud" and spec.attention != "fused":
+        last = "self_attention"
+    out = []
+    is_alike = True
+    for place in found:
+        parts = is_alike and place.kind == last
+        out.append(place._replace(is_alike=is_alike, parts_halves=parts and spec.cross_attention == "client"))
+        is_alike = is_alike and not parts
+    return out
 
 
 def _walk(unet: Any, spec: StripSplit) -> Iterator[Place]:
-    level = 0
+    level, width = 0, unet.conv_in.out_channels
+    # Where each skip connection's map first meets its surroundings, and its channels.
+    skips: list[tuple[str, int]] = []
     for i, block in enumerate(unet.down_blocks):
-        yield from _stage(f"down_blocks.{i}", block, level, spec)
-        for j, _ in enumerate(block.downsamplers or ()):
-            yield Place(f"down_blocks.{i}.downsamplers.{j}", "border", level, "down", has_statistics=False)
+        for place in _stage(f"down_blocks.{i}", block, level, spec):
+            if place.path.endswith(".conv1"):
+                skips.append((place.path, place.channels))
+            yield place
+        for j, sampler in enumerate(block.downsamplers or ()):
+            path = f"down_blocks.{i}.downsamplers.{j}"
+            skips.append((path, sampler.channels))
+            yield _border(path, level, sampler.channels, "down")
             level += 1
+        width = block.resnets[-1].out_channels
     if unet.mid_block is not None:
+        skips.append(("mid_block.resnets.0.conv1", width))
         yield from _stage("mid_block", unet.mid_block, level, spec, attention_after_first=True)
+    else:
+        skips.append(("up_blocks.0.resnets.0.conv1", width))
     for i, block in enumerate(unet.up_blocks):
-        yield from _stage(f"up_blocks.{i}", block, level, spec)
-        for j, _ in enumerate(block.upsamplers or ()):
-            yield Place(f"up_blocks.{i}.upsamplers.{j}", "border", level, "up", has_statistics=False)
+        for place in _stage(f"up_blocks.{i}", block, level, spec):
+            if place.path.endswith(".conv1"):
+                path, channels = skips.pop()
+                if path != place.path:
+                    rest = place.channels - channels
+                    place = place._replace(channels=rest, width=rest, skip=path)
+            yield place
+        for j, sampler in enumerate(block.upsamplers or ()):
+            path = f"up_blocks.{i}.upsamplers.{j}"
+            yield _border(path, level, sampler.channels, "up")
             level -= 1
-    yield Place("conv_out", "border", 0)
+    yield _border("conv_out", 0, unet.conv_out.in_channels, norm=unet.conv_norm_out)
+
+
+def _border(path: str, level: int, channels: int, reach: Reach = "conv", norm: Any = None) -> Place:
+    num_groups = 0 if norm is None else norm.num_groups
+    return Place(path, "border", level, channels, channels, reach, num_groups)
 
 
 def _stage(
     path: str, block: Any, level: int, spec: StripSplit, *, attention_after_first: bool = False
 ) -> Iterator[Place]:
     attentions = list(getattr(block, "attentions", None) or ())
-    for i, _ in enumerate(block.resnets):
-        yield Place(f"{path}.resnets.{i}.conv1", "border", level)
-        yield Place(f"{path}.resnets.{i}.conv2", "border", level)
+    for i, resnet in enumerate(block.resnets):
+        name = f"{path}.resnets.{i}"
+        yield _border(f"{name}.conv1", level, resnet.conv1.in_channels, norm=resnet.norm1)
+        yield _border(f"{name}.conv2", level, resnet.conv2.in_channels, norm=resnet.norm2)
         if i < len(attentions):
             yield from _transformer(f"{path}.attentions.{i}", attentions[i], level, spec)
     assert not attention_after_first or len(attentions) == len(block.resnets) - 1
 
 
 def _transformer(path: str, module: Any, level: int, spec: StripSplit) -> Iterator[Place]:
+    norm = module.norm
     if spec.attention != "fused":
-        yield Place(f"{path}.norm", "norm", level)
-    for k, _ in enumerate(module.transformer_blocks):
-        block = f"{path}.transformer_blocks.{k}"
+        yield Place(f"{path}.norm", "norm", level, norm.num_channels, norm.num_channels, num_groups=norm.num_groups)
+    for k, layer in enumerate(module.transformer_blocks):
+        block, attn = f"{path}.transformer_blocks.{k}", layer.attn1
+        width = attn.to_out[0].out_features
         if spec.attention == "fused":
-            yield Place(block, "block", level, has_statistics=k == 0)
+            if k == 0:
+                yield Place(block, "block", level, norm.num_channels, width, num_groups=norm.num_groups)
+            else:
+                yield Place(block, "block", level, attn.query_dim, width)
             continue
-        yield Place(f"{block}.attn1", "self_attention", level, has_statistics=False)
+        sends_products = spec.attention == "qkv"
+        sent = 3 * attn.inner_dim if sends_products else attn.query_dim
+        yield Place(f"{block}.attn1", "self_attention", level, sent, attn.inner_dim)
         if spec.cross_attention == "client":
-            yield Place(f"{block}.attn2", "cross_attention", level, has_statistics=False)
+            attn = layer.attn2
+            sent = attn.inner_dim if sends_products else attn.query_dim
+            yield Place(f"{block}.attn2", "cross_attention", level, sent, attn.inner_dim)
 
 
 def require_splittable(unet: nn.Module) -> None:

@@ -1,6 +1,6 @@
 """The client's side of a step: what it does wherever the tiles meet."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -12,10 +12,9 @@ from sfumato.protocols.group_norm import merge_exact
 from sfumato.protocols.replies import checked
 from sfumato.protocols.strip_split.attending import Attention
 from sfumato.protocols.strip_split.graph import Place
-from sfumato.protocols.strip_split.packing import Packed, pack, packed_shapes, unpack, wire_dtype
+from sfumato.protocols.strip_split.packing import Packed, in_a_row, pack, unpack
+from sfumato.protocols.strip_split.shapes import Batch, asked_shapes, expected, group_at
 from sfumato.protocols.strip_split.spec import (
-    HALO_GROUP,
-    TOKEN_GROUP,
     Attended,
     Begin,
     Border,
@@ -25,8 +24,9 @@ from sfumato.protocols.strip_split.spec import (
     Surroundings,
     TilePrediction,
 )
+from sfumato.protocols.strip_split.stem import Met
 from sfumato.protocols.strip_split.tiling import Tiling
-from sfumato.tensors import GuidedPrediction, Latent
+from sfumato.tensors import FeatureMap, GuidedPrediction, Latent
 from sfumato.transport.base import Channel
 
 
@@ -36,6 +36,11 @@ class Member(NamedTuple):
     rows: slice
     tile: int
     repeats: int
+
+    @property
+    def batch(self) -> Batch:
+        """The U-Net's batch on this cloud."""
+        return Batch(self.rows.stop - self.rows.start, self.repeats)
 
 
 def crew_of(spec: StripSplit, num_latents: int, num_rows: int) -> list[Member]:
@@ -79,14 +84,32 @@ class Host:
         self._step = step
         self._dtype = dtype
         self._num_rows = max(m.rows.stop for m in crew)
+        # The input of the transformer that the clouds are in; a sampler behind it may need a part.
+        self._input: FeatureMap | None = None
 
-    def begin(self, latent: Latent, timestep: float, told: Conditioning | None, unet: nn.Module) -> list[Begin]:
-        """The first message to every cloud; ``told`` is what it has not been told yet."""
+    def begin(
+        self, latent: Latent, timestep: float, told: Conditioning | None, first: Sequence[Met], unet: nn.Module
+    ) -> list[Begin]:
+        """The first message to every cloud.
+
+        Args:
+            latent: scaled.
+            timestep: of the scheduler.
+            told: what the clouds have not been told yet.
+            first: what the client found at the first places, if it computes so far.
+            unet: whose configuration to look at.
+        """
         config: Any = unet.config
-        halos = self._tiling.halos(0, "conv")
-        sent = latent.to(torch.float32 if self._spec.wire == "fp32" else torch.float16)
+        needed = self._tiling.needed(0)
+        sent = latent.to(_latent_dtype(self._spec))
         wants_text = told is not None and self._spec.cross_attention == "cloud"
         wants_added = told is not None and config.addition_embed_type == "text_time"
+        answers = [self._answers_of(met) for met in first]
+        statistics = [[s for a in answers if (s := a[i].statistics) is not None] for i, _ in enumerate(self._crew)]
+        cells = [
+            in_a_row([p for a in answers for p in (a[i].cells, a[i].around) if p is not None]) if first else None
+            for i, _ in enumerate(self._crew)
+        ]
         return [
             Begin(
                 step=self._step,
@@ -94,22 +117,25 @@ class Host:
                 height=self._tiling.height,
                 width=self._tiling.width,
                 repeats=m.repeats,
-                latent=sent[(..., *halos[m.tile].needed.slices)],
+                latent=sent[(..., *needed[m.tile].slices)],
+                statistics=torch.cat([s.flatten() for s in mine]) if mine else None,
+                values=told_cells.values if told_cells else None,
+                scales=told_cells.scales if told_cells else None,
                 prompt_embeds=told.prompt_embeds[m.rows] if told and wants_text else None,
                 pooled=told.pooled[m.rows] if told and wants_added and told.pooled is not None else None,
                 time_ids=told.time_ids[m.rows] if told and wants_added and told.time_ids is not None else None,
             )
-            for m in self._crew
+            for m, mine, told_cells in zip(self._crew, statistics, cells, strict=True)
         ]
 
-    def serve(self, begin: Sequence[Begin], route: list[Place], unet: nn.Module) -> GuidedPrediction:
-        """Leads every cloud through all places, and puts the prediction together."""
+    def serve(self, begin: Sequence[Begin], asked: Sequence[Place], unet: nn.Module) -> GuidedPrediction:
+        """Leads every cloud through the places where they ask, and puts the prediction together."""
         requests: Sequence[Any] = begin
-        for number, place in enumerate(route):
+        for number, place in enumerate(asked):
             kind = Border if place.kind in ("border", "norm") else Hidden
             found: list[Meeting] = self._channel.exchange(requests, kind)
             self._require_in_step(found, number, place)
-            requests = self._answer(place, number, found, unet)
+            requests = self._reply(place, number, found)
         replies = self._channel.exchange(requests, TilePrediction)
         return self._whole_prediction(replies, unet)
 
@@ -121,7 +147,7 @@ class Host:
                     f"{self._step} was due, at {place.path}: it runs other code or another model"
                 )
             for what, tensor, is_due in (
-                ("statistics", meeting.statistics, place.has_statistics),
+                ("statistics", meeting.statistics, place.num_groups > 0),
                 ("scales", meeting.scales, self._spec.wire == "int8"),
             ):
                 if (tensor is not None) != is_due:
@@ -130,97 +156,113 @@ class Host:
                         "it runs other code or another model"
                     )
 
-    def _answer(self, place: Place, number: int, found: Sequence[Meeting], unet: Any) -> Sequence[Meeting]:
-        statistics = self._merged(place, found, unet) if place.has_statistics else None
-        if place.kind in ("border", "norm"):
-            cells = self._surroundings(place, found, unet)
-            kind: type[Meeting] = Surroundings
-        else:
-            cells = self._attended(place, found, statistics, unet)
-            kind = Attended
-        group = HALO_GROUP if kind is Surroundings else TOKEN_GROUP
-        answers = []
-        for m, own in zip(self._crew, cells, strict=True):
-            packed = pack(own, self._spec.wire, group)
-            answers.append(
+    def _reply(self, place: Place, number: int, found: Sequence[Meeting]) -> list[Meeting]:
+        statistics, cells = self._read(place, found)
+        met = self._met(place, statistics, cells)
+        kind = Surroundings if place.kind in ("border", "norm") else Attended
+        out: list[Meeting] = []
+        for answer in self._answers_of(met):
+            values, scales = answer.around or (None, None)
+            extra = {"around": values, "around_scales": scales} if kind is Attended else {}
+            out.append(
                 kind(
                     step=self._step,
                     round=number,
                     path=place.path,
-                    statistics=None if statistics is None else torch.stack(statistics)[:, m.rows].float(),
-                    values=packed.values,
-                    scales=packed.scales,
+                    statistics=answer.statistics,
+                    values=answer.cells.values,
+                    scales=answer.cells.scales,
+                    **extra,
                 )
             )
-        return answers
+        return out
 
-    def _merged(self, place: Place, found: Sequence[Meeting], unet: Any) -> tuple[Tensor, Tensor]:
+    def _read(self, place: Place, found: Sequence[Meeting]) -> tuple[list[Tensor], list[Tensor]]:
+        """Every cloud's statistics and cells, checked and unpacked."""
+        due = [expected(asked_shapes(place, self._tiling, m.tile, m.batch), self._spec.wire) for m in self._crew]
+        read: dict[str, list[Tensor]] = {}
+        for name in ("statistics", "values", "scales"):
+            wanted = [w for d in due if (w := d[name])]
+            given = [t for meeting in found if (t := getattr(meeting, name)) is not None]
+            if wanted:
+                read[name] = checked(self._channel, given, [s for s, _ in wanted], wanted[0][1], place.path)
+        scales: Sequence[Tensor | None] = read.get("scales") or [None] * len(found)
+        cells = [unpack(Packed(v, s), self._dtype) for v, s in zip(read["values"], scales, strict=True)]
+        return read.get("statistics", []), cells
+
+    def _met(self, place: Place, parts: Sequence[Tensor], cells: Sequence[Tensor]) -> Met:
+        """What all tiles together have at a place."""
+        statistics = self._merged(place, parts) if place.num_groups else None
+        if place.kind == "norm":
+            return Met(place, cells[0].unsqueeze(3), statistics, None)
+        whole = cells[0].new_empty(self._rows_at(place), cells[0].shape[1], *self._tiling.size(place.level))
+        if place.kind == "border":
+            halos, flat = self._tiling.halos(place.level, place.reach), whole.flatten(2)
+            for m, own in zip(self._crew, cells, strict=True):
+                flat[self._part(m, place)].index_copy_(2, halos[m.tile].given_in_map.to(own.device), own)
+            return Met(place, whole, statistics, None)
+        tiles = self._tiling.tiles(place.level)
+        for m, own in zip(self._crew, cells, strict=True):
+            whole[(self._part(m, place), slice(None), *tiles[m.tile].slices)] = own.unflatten(2, tiles[m.tile].shape)
+        if place.kind == "block":
+            return Met(place, whole, statistics, self._attention.block(place.path, whole, statistics))
+        return Met(place, whole, statistics, self._attention.gathered(place.path, whole))
+
+    def _merged(self, place: Place, parts: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """Statistics of the whole map from those of its tiles, for all rows, in fp64."""
-        num_groups = _norm_of(place, unet).num_groups
-        given = [m.statistics for m in found if m.statistics is not None]
-        shapes = [(2, m.rows.stop - m.rows.start, num_groups) for m in self._crew]
-        parts = checked(self._channel, given, shapes, torch.float32, place.path)
-        sizes = [float(t.shape[0] * t.shape[1]) for t in self._tiling.tiles(place.level)]
+        sizes = [float(self._tiling.num_cells(place.level, tile)) for tile in range(self._spec.num_tiles)]
         halves = []
         for start in range(0, len(parts), self._spec.num_tiles):
-            half = torch.stack(parts[start : start + self._spec.num_tiles])
+            half = torch.stack(list(parts[start : start + self._spec.num_tiles]))
             counts = torch.tensor(sizes, device=half.device)
             halves.append(merge_exact(half[:, 0], half[:, 1].clamp_min(0), counts))
         return torch.cat([h[0] for h in halves]), torch.cat([h[1] for h in halves])
 
-    def _surroundings(self, place: Place, found: Sequence[Meeting], unet: Any) -> Iterator[Tensor]:
-        """Passes the border cells on to the tiles that need them."""
-        if place.kind == "norm":
-            return iter(self._cells(place, found, [0] * len(found), _norm_of(place, unet).num_channels, HALO_GROUP))
-        halos = self._tiling.halos(place.level, place.reach)
-        channels = _channels(place, unet)
-        mine = [halos[m.tile] for m in self._crew]
-        cells = self._cells(place, found, [len(h.given) for h in mine], channels, HALO_GROUP)
-        height, width = self._tiling.size(place.level)
-        whole = cells[0].new_empty(self._num_rows, channels, height * width)
-        for m, halo, own in zip(self._crew, mine, cells, strict=True):
-            whole[m.rows].index_copy_(2, halo.given_in_map.to(own.device), own)
-        return (
-            whole[m.rows].index_select(2, h.ring_in_map.to(whole.device)) for m, h in zip(self._crew, mine, strict=True)
-        )
+    def _answers_of(self, met: Met) -> list["_Answer"]:
+        """Cuts what the whole map was answered into every cloud's part."""
+        place = met.place
+        if place.kind == "block" and place.num_groups:
+            self._input = met.features
+        return [self._answer_of(met, m) for m in self._crew]
 
-    def _attended(
-        self, place: Place, found: Sequence[Meeting], statistics: tuple[Tensor, Tensor] | None, unet: Any
-    ) -> Iterator[Tensor]:
-        """Puts the whole map together, attends, and cuts it again."""
-        tiles = self._tiling.tiles(place.level)
-        mine = [tiles[m.tile] for m in self._crew]
-        channels = _hidden_channels(place, self._spec, unet)
-        cells = self._cells(place, found, [t.shape[0] * t.shape[1] for t in mine], channels, TOKEN_GROUP)
-        whole = cells[0].new_empty(self._num_rows, channels, *self._tiling.size(place.level))
-        for m, tile, own in zip(self._crew, mine, cells, strict=True):
-            whole[(m.rows, slice(None), *tile.slices)] = own.unflatten(2, tile.shape)
-        if place.kind == "block":
-            result = self._attention.block(place.path, whole, statistics)
+    def _answer_of(self, met: Met, m: Member) -> "_Answer":
+        place, group = met.place, group_at(met.place)
+        statistics = None
+        if met.statistics is not None:
+            statistics = torch.stack(met.statistics)[:, _rows(m, len(met.statistics[0]))].float()
+        around = None
+        if place.kind in ("border", "norm"):
+            ring = self._tiling.halos(place.level, place.reach)[m.tile].ring_in_map if place.kind == "border" else None
+            cells = _at(met.features, ring, m)
         else:
-            result = self._attention.gathered(place.path, whole)
-        return (result[(m.rows, slice(None), *t.slices)].flatten(2) for m, t in zip(self._crew, mine, strict=True))
+            assert met.result is not None
+            own = self._tiling.tiles(place.level)[m.tile].slices
+            cells = met.result[(_rows(m, len(met.result)), slice(None), *own)].flatten(2)
+            if place.ahead:
+                ring = self._tiling.halos(place.level, place.ahead.reach)[m.tile].ring_in_map
+                cells = torch.cat([cells, _at(met.result, ring, m)], dim=2)
+                around = pack(self._around(met, ring, m), self._spec.wire, group)
+        return _Answer(pack(cells, self._spec.wire, group), around, statistics)
 
-    def _cells(
-        self, place: Place, found: Sequence[Meeting], sizes: Sequence[int], channels: int, group: int
-    ) -> list[Tensor]:
-        """The cells that came, checked and unpacked."""
-        shapes = [
-            packed_shapes((m.rows.stop - m.rows.start, channels, size), self._spec.wire, group)
-            for m, size in zip(self._crew, sizes, strict=True)
-        ]
-        values = [m.values for m in found]
-        values = checked(self._channel, values, [s[0] for s in shapes], wire_dtype(self._spec.wire), place.path)
-        scales = [m.scales for m in found if m.scales is not None]
-        if scales:
-            checked(self._channel, scales, [s[1] for s in shapes if s[1]], torch.float16, place.path)
-        return [unpack(Packed(v, m.scales), self._dtype) for v, m in zip(values, found, strict=True)]
+    def _around(self, met: Met, ring: Tensor, m: Member) -> Tensor:
+        """The cells around a tile on their way into a transformer's last block."""
+        if met.place.num_groups:
+            return _at(met.features, ring, m)
+        assert self._input is not None
+        hidden, x = _at(met.features, ring, m), _at(self._input, ring, m)
+        return torch.cat([torch.cat([x] * (len(hidden) // len(x))), hidden], dim=1)
+
+    def _rows_at(self, place: Place) -> int:
+        return self._num_rows // self._crew[0].repeats if place.is_alike else self._num_rows
+
+    def _part(self, m: Member, place: Place) -> slice:
+        return _rows(m, self._rows_at(place))
 
     def _whole_prediction(self, replies: Sequence[TilePrediction], unet: Any) -> GuidedPrediction:
         tiles = self._tiling.tiles(0)
         channels = unet.config.out_channels
-        dtype = torch.float32 if self._spec.wire == "fp32" else torch.float16
         shapes = [(m.rows.stop - m.rows.start, channels, *tiles[m.tile].shape) for m in self._crew]
+        dtype = _latent_dtype(self._spec)
         parts = checked(self._channel, [r.prediction for r in replies], shapes, dtype, "a prediction")
         whole = parts[0].new_empty(self._num_rows, channels, *self._tiling.size(0), dtype=self._dtype)
         for m, part in zip(self._crew, parts, strict=True):
@@ -228,30 +270,24 @@ class Host:
         return whole
 
 
-def _norm_of(place: Place, unet: Any) -> nn.GroupNorm:
-    """The group norm before a place."""
-    if place.path == "conv_out":
-        return unet.conv_norm_out
-    if place.kind == "norm":
-        return unet.get_submodule(place.path)
-    if place.kind == "block":
-        return unet.get_submodule(place.path.rsplit(".", 2)[0]).norm
-    parent, _, conv = place.path.rpartition(".")
-    return unet.get_submodule(f"{parent}.norm{conv[-1]}")
+class _Answer(NamedTuple):
+    """One cloud's, as it travels."""
+
+    cells: Packed
+    around: Packed | None
+    statistics: Tensor | None
 
 
-def _channels(place: Place, unet: Any) -> int:
-    """Channels of a map whose borders meet."""
-    layer = unet.get_submodule(place.path)
-    return int(getattr(layer, "channels", 0) or layer.in_channels)
+def _rows(m: Member, num_rows: int) -> slice:
+    """A cloud's rows of a map that may have one guidance half for both."""
+    return m.rows if m.rows.stop <= num_rows else slice(0, num_rows)
 
 
-def _hidden_channels(place: Place, spec: StripSplit, unet: Any) -> int:
-    """Channels of a tile on the way into attention."""
-    layer = unet.get_submodule(place.path)
-    if place.kind == "block":
-        transformer = unet.get_submodule(place.path.rsplit(".", 2)[0])
-        return int(transformer.norm.num_channels if place.has_statistics else layer.attn1.query_dim)
-    if spec.attention == "qkv":
-        return int(layer.inner_dim * (3 if place.kind == "self_attention" else 1))
-    return int(layer.query_dim)
+def _at(features: FeatureMap, cells: Tensor | None, m: Member) -> Tensor:
+    """A cloud's rows of a map at some cells; at none of them without ``cells``."""
+    mine = features[_rows(m, len(features))].flatten(2)
+    return mine[:, :, :0] if cells is None else mine.index_select(2, cells.to(mine.device))
+
+
+def _latent_dtype(spec: StripSplit) -> torch.dtype:
+    return torch.float32 if spec.wire == "fp32" else torch.float16

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from sfumato.protocols.group_norm import normalise
 from sfumato.protocols.strip_split.spec import StripSplit
-from sfumato.protocols.strip_split.tiling import Halo, Reach
+from sfumato.protocols.strip_split.tiling import Halo
 from sfumato.tensors import FeatureMap
 
 Statistics = Float[Tensor, "two rows group"]
@@ -28,10 +28,10 @@ Convolved = Float[Tensor, "batch out_channel out_height out_width"]
 
 
 class Neighbours(ABC):
-    """What a tile learns of the others, at the places where they meet. Each call waits for an answer."""
+    """What a tile learns of the others, at the places where they meet. Each call may wait for an answer."""
 
     @abstractmethod
-    def surroundings(self, path: str, level: int, reach: Reach, own: FeatureMap, norm: nn.GroupNorm | None) -> "Around":
+    def surroundings(self, path: str, own: FeatureMap, norm: nn.GroupNorm | None) -> "Around":
         """The needed cells around a tile, itself included, and the whole map's statistics if there is a norm."""
 
     @abstractmethod
@@ -39,8 +39,12 @@ class Neighbours(ABC):
         """The whole map's group statistics, without cells."""
 
     @abstractmethod
-    def attended(self, path: str, own: FeatureMap, norm: nn.GroupNorm | None, width: int) -> "Reply":
-        """What attention over the whole map makes of ``own``, ``width`` channels, at the tile's cells."""
+    def attended(self, path: str, own: FeatureMap, norm: nn.GroupNorm | None) -> "Reply":
+        """What attention over the whole map makes of ``own`` at the tile's cells."""
+
+    @abstractmethod
+    def know(self, path: str, ring: FeatureMap) -> None:
+        """Takes the cells around a tile at a place before it is come to, as a map of one row."""
 
 
 class Around(NamedTuple):
@@ -51,11 +55,25 @@ class Around(NamedTuple):
     statistics: Statistics | None
 
 
+class Ring(NamedTuple):
+    """The cells around a tile on their way through a transformer's last block, each a map of one row."""
+
+    path: str
+    """The sampler that comes next and will read them."""
+    delta: FeatureMap
+    """What attention adds to them."""
+    x: FeatureMap
+    """The transformer's input."""
+    hidden: FeatureMap | None = None
+    """The hidden state before the block; None before the first one, where it follows from ``x``."""
+
+
 class Reply(NamedTuple):
     """Attention's answer."""
 
     cells: FeatureMap
     statistics: Statistics | None
+    ring: Ring | None = None
 
 
 # The functions below are suspended in the middle, while the client works: no_type_check keeps run-time checks of
@@ -63,27 +81,26 @@ class Reply(NamedTuple):
 
 
 @no_type_check
-def replace_forwards(unet: nn.Module, spec: StripSplit, neighbours: Neighbours, levels: dict[str, int]) -> None:
-    """Puts the tile's forwards in place; the U-Net must be this session's own copy.
+def replace_forwards(unet: nn.Module, spec: StripSplit, neighbours: Neighbours) -> None:
+    """Puts the tile's forwards in place; the U-Net must be a copy of the caller's own.
 
     Args:
         unet: whose forwards to replace.
         spec: the session's.
         neighbours: asked where tiles meet.
-        levels: of the map at each place, by path.
     """
     for path, layer in unet.named_modules():
         match layer:
             case ResnetBlock2D():
-                layer.forward = partial(_residual_block, path, layer, neighbours, levels)
+                layer.forward = partial(_residual_block, path, layer, neighbours)
             case Downsample2D() | Upsample2D():
-                layer.forward = partial(_resample, path, layer, neighbours, levels)
+                layer.forward = partial(_resample, path, layer, neighbours)
             case Transformer2DModel():
                 layer.forward = partial(_transformer, path, layer, neighbours, spec)
     norm, act, conv = unet.conv_norm_out, unet.conv_act, unet.conv_out
     activate = act.forward
     norm.forward = act.forward = _as_it_is
-    conv.forward = lambda x: _convolve_normalised("conv_out", neighbours, levels, x, norm, activate, conv)
+    conv.forward = lambda x: _convolve_normalised("conv_out", neighbours, x, norm, activate, conv)
 
 
 def convolve_tile(conv: nn.Conv2d, cells: FeatureMap, halo: Halo) -> Convolved:
@@ -104,59 +121,79 @@ def _as_it_is(x: Tensor) -> Tensor:
 
 
 @no_type_check
-def _residual_block(path, block, neighbours, levels, x, temb, *_, **__):
-    hidden = _convolve_normalised(f"{path}.conv1", neighbours, levels, x, block.norm1, block.nonlinearity, block.conv1)
+def _residual_block(path, block, neighbours, x, temb, *_, **__):
+    hidden = _convolve_normalised(f"{path}.conv1", neighbours, x, block.norm1, block.nonlinearity, block.conv1)
     if block.time_emb_proj is not None:
         temb = temb if block.skip_time_act else block.nonlinearity(temb)
         hidden = hidden + block.time_emb_proj(temb)[:, :, None, None]
-    hidden = _convolve_normalised(
-        f"{path}.conv2", neighbours, levels, hidden, block.norm2, block.nonlinearity, block.conv2
-    )
+    hidden = _convolve_normalised(f"{path}.conv2", neighbours, hidden, block.norm2, block.nonlinearity, block.conv2)
     shortcut = x if block.conv_shortcut is None else block.conv_shortcut(x)
     return (shortcut + hidden) / block.output_scale_factor
 
 
 @no_type_check
-def _convolve_normalised(path, neighbours, levels, x, norm, act, conv):
-    around = neighbours.surroundings(path, levels[path], "conv", x, norm)
+def _convolve_normalised(path, neighbours, x, norm, act, conv):
+    around = neighbours.surroundings(path, x, norm)
     # Zeros of the picture's border come after the norm, as in the unsplit layer.
     hidden = act(normalise(around.cells, *around.statistics, norm))
     return convolve_tile(conv, hidden, around.halo)
 
 
 @no_type_check
-def _resample(path, layer, neighbours, levels, x, *_, **__):
-    is_down = isinstance(layer, Downsample2D)
-    around = neighbours.surroundings(path, levels[path], "down" if is_down else "up", x, None)
+def _resample(path, layer, neighbours, x, *_, **__):
+    around = neighbours.surroundings(path, x, None)
     return convolve_tile(layer.conv, around.cells, around.halo)
 
 
 @no_type_check
 def _transformer(path, module, neighbours, spec, x, encoder_hidden_states=None, return_dict=True, **_):
-    fused = spec.attention == "fused"
-    first = f"{path}.transformer_blocks.0"
-    width = module.transformer_blocks[0].attn1.to_out[0].out_features
-    if fused:
-        delta, statistics = neighbours.attended(first, x, module.norm, width)
+    if spec.attention == "fused":
+        output = x + _fused(path, module, neighbours, spec, x, encoder_hidden_states)
     else:
-        statistics = neighbours.whole_statistics(f"{path}.norm", x, module.norm)
+        output = x + _unfused(path, module, neighbours, spec, x, encoder_hidden_states)
+    return (output,) if not return_dict else module_output(output)
+
+
+@no_type_check
+def _fused(path, module, neighbours, spec, x, text):
+    """What a transformer adds to its input, attention answered block by block."""
+    shape = x.shape[-2:]
+    for k, block in enumerate(module.transformer_blocks):
+        name = f"{path}.transformer_blocks.{k}"
+        if k == 0:
+            reply = neighbours.attended(name, x, module.norm)
+            statistics = reply.statistics
+            hidden = project_in(module, normalise(x, *statistics, module.norm))
+        else:
+            reply = neighbours.attended(name, as_map(hidden, shape), None)
+        if ring := reply.ring:
+            is_first = ring.hidden is None
+            around = (
+                project_in(module, normalise(ring.x, *statistics, module.norm)) if is_first else as_tokens(ring.hidden)
+            )
+            around = _after_attention(block, spec, around + as_tokens(ring.delta), text)
+            neighbours.know(ring.path, ring.x + project_out(module, around, ring.x.shape[-2:]))
+        hidden = _after_attention(block, spec, hidden + as_tokens(reply.cells), text)
+    return project_out(module, hidden, shape)
+
+
+@no_type_check
+def _after_attention(block, spec, hidden, text):
+    if spec.cross_attention == "cloud":
+        hidden = hidden + block.attn2(block.norm2(hidden), encoder_hidden_states=text)
+    return hidden + block.ff(block.norm3(hidden))
+
+
+@no_type_check
+def _unfused(path, module, neighbours, spec, x, text):
+    """The same, with the attention layers asked for one by one."""
+    statistics = neighbours.whole_statistics(f"{path}.norm", x, module.norm)
     shape = x.shape[-2:]
     hidden = project_in(module, normalise(x, *statistics, module.norm))
     for k, block in enumerate(module.transformer_blocks):
-        if fused:
-            if k:
-                name = f"{path}.transformer_blocks.{k}"
-                delta, _ = neighbours.attended(name, as_map(hidden, shape), None, width)
-            hidden = hidden + as_tokens(delta)
-            if spec.cross_attention == "cloud":
-                hidden = hidden + block.attn2(block.norm2(hidden), encoder_hidden_states=encoder_hidden_states)
-        else:
-            hidden = _attend(
-                f"{path}.transformer_blocks.{k}", block, neighbours, spec, hidden, shape, encoder_hidden_states
-            )
+        hidden = _attend(f"{path}.transformer_blocks.{k}", block, neighbours, spec, hidden, shape, text)
         hidden = hidden + block.ff(block.norm3(hidden))
-    output = x + project_out(module, hidden, shape)
-    return (output,) if not return_dict else module_output(output)
+    return project_out(module, hidden, shape)
 
 
 @no_type_check
@@ -168,7 +205,7 @@ def _attend(path, block, neighbours, spec, hidden, shape, text):
         if spec.attention == "qkv":
             projections = (attn.to_q, attn.to_k, attn.to_v) if name == "attn1" else (attn.to_q,)
             own = torch.cat([project(own) for project in projections], dim=-1)
-        gathered, _ = neighbours.attended(f"{path}.{name}", as_map(own, shape), None, attn.inner_dim)
+        gathered = neighbours.attended(f"{path}.{name}", as_map(own, shape), None).cells
         hidden = hidden + attn.to_out[0](as_tokens(gathered))
     return hidden
 

@@ -3,14 +3,24 @@
 Source: symmetric linear quantisation, e.g. Jacob et al. 2018, arXiv 1712.05877, without a zero point.
 """
 
+from collections.abc import Sequence
+from math import prod
 from typing import Literal, NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor
+
+from sfumato.errors import WireError
 
 Wire = Literal["fp32", "fp16", "int8"]
 Cells = Float[Tensor, "batch channel cell"]
+Flat = Shaped[Tensor, "_"]
+
+HALO_GROUP = 32
+"""Channels that share a scale where border cells travel as integers: the residual stream is the touchiest."""
+TOKEN_GROUP = 64
+"""The same for what goes to attention and comes back."""
 
 _FLOATS = {"fp32": torch.float32, "fp16": torch.float16}
 _LARGEST = 127
@@ -57,6 +67,49 @@ def packed_shapes(
     """Shapes of values and scales for cells of a shape."""
     batch, channels, cells = shape
     return shape, (batch, channels // _group_size(channels, group), cells) if wire == "int8" else None
+
+
+class Row:
+    """Takes packed cells from flat tensors, in the order in which :func:`in_a_row` laid them.
+
+    Raises:
+        WireError: there is less than is taken, or more than was.
+    """
+
+    def __init__(self, values: Flat, scales: Flat | None):
+        self._values, self._scales = values, scales
+
+    def take(self, shape: tuple[int, int, int], wire: Wire, group: int) -> Packed:
+        """The next cells, of ``shape``."""
+        of_values, of_scales = packed_shapes(shape, wire, group)
+        values, self._values = cut(self._values, of_values)
+        if of_scales is None:
+            return Packed(values, None)
+        scales, self._scales = cut(self._scales, of_scales)
+        return Packed(values, scales)
+
+    def end(self) -> None:
+        """Says that nothing more is taken."""
+        if len(self._values) or (self._scales is not None and len(self._scales)):
+            raise WireError("a step began with more cells than its first places need")
+
+
+def in_a_row(parts: Sequence[Packed]) -> Packed:
+    """Lays packed cells of several shapes in one flat tensor, and their scales in another."""
+    scales = [p.scales.flatten() for p in parts if p.scales is not None]
+    return Packed(torch.cat([p.values.flatten() for p in parts]), torch.cat(scales) if scales else None)
+
+
+def cut(flat: Flat | None, shape: tuple[int, ...]) -> tuple[Tensor, Flat]:
+    """The first values of a flat tensor, shaped, and the rest.
+
+    Raises:
+        WireError: there are fewer.
+    """
+    size = prod(shape)
+    if flat is None or len(flat) < size:
+        raise WireError("a step began with fewer cells than its first places need")
+    return flat[:size].view(shape), flat[size:]
 
 
 def wire_dtype(wire: Wire) -> torch.dtype:

@@ -15,11 +15,6 @@ from sfumato.protocols.strip_split.packing import Wire
 from sfumato.tensors import FeatureMap
 from sfumato.wire.messages import Message
 
-HALO_GROUP = 32
-"""Channels that share a scale where border cells travel as integers: the residual stream is the touchiest."""
-TOKEN_GROUP = 64
-"""The same for what goes to attention and comes back."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class StripSplit(Spec):
@@ -28,7 +23,10 @@ class StripSplit(Spec):
     name: ClassVar[str] = "strip-split"
 
     num_clouds: int = setting(4, "how many clouds take part; at most as many tiles as the deepest feature map has rows")
-    num_columns: int = setting(1, "tiles across: 1 cuts strips; 2 with 4 clouds cuts quadrants, which send less")
+    num_columns: int = setting(
+        0,
+        "tiles across: 1 cuts strips, 2 with 4 clouds quadrants; 0 takes what has the shortest borders and sends least",
+    )
     attention: Literal["fused", "hidden", "qkv"] = setting(
         "fused",
         "what of a transformer block the client computes: fused, all of its attention, in one round a block; hidden, "
@@ -41,6 +39,17 @@ class StripSplit(Spec):
     wire: Wire = setting(
         "fp16", "number format of borders, hidden states and replies; int8 has a scale for every few channels of a cell"
     )
+    stem: Literal["client", "clouds"] = setting(
+        "client",
+        "who computes the layers up to the first attention: client, once for both guidance halves where they are still "
+        "the same, in fewer rounds, or clouds, for clients that should hold less; hidden and qkv leave it to the "
+        "clouds in any case",
+    )
+    sampler_borders: Literal["ahead", "asked"] = setting(
+        "ahead",
+        "how the cells around a tile come to a down- or upsampler that follows attention: ahead, with attention's "
+        "answer, or asked, in a round more and fewer bytes up; hidden and qkv always ask",
+    )
     cfg_clouds: Literal["shared", "separate"] = setting(
         "shared",
         "separate gives the prompt and the negative prompt to different clouds, half of them each, so that no cloud "
@@ -52,14 +61,19 @@ class StripSplit(Spec):
         found = super().problems()
         if found:
             return found
-        if self.num_columns < 1:
-            found.append(f"num_columns must be at least 1, got {self.num_columns}")
-        elif self.num_clouds % (self.num_halves * self.num_columns):
+        if self.num_columns < 0:
+            found.append(f"num_columns must be at least 0, got {self.num_columns}")
+        elif self.num_clouds % (self.num_halves * max(self.num_columns, 1)):
             found.append(
-                f"num_clouds must be a multiple of {self.num_halves * self.num_columns} "
+                f"num_clouds must be a multiple of {self.num_halves * max(self.num_columns, 1)} "
                 f"(num_columns={self.num_columns}, cfg_clouds={self.cfg_clouds}), got {self.num_clouds}"
             )
         return found
+
+    @property
+    def stem_is_client(self) -> bool:
+        """Whether the client computes the layers up to the first attention."""
+        return self.stem == "client" and self.attention == "fused"
 
     @property
     def num_halves(self) -> int:
@@ -125,7 +139,8 @@ class StripSplit(Spec):
 class Begin(Message):
     """Client to cloud: start the U-Net on a tile.
 
-    Reveals: the tile of the noisy latent with the border that conv_in reads, the timestep and the picture's size. With
+    Reveals: the tile of the noisy latent with the line of cells around it, the timestep and the picture's size. With
+    ``stem=client`` what :class:`Surroundings` and :class:`Attended` reveal at the first places. With
     ``cross_attention=cloud`` the text embedding, and for SDXL the pooled text and sizes, once a run.
     """
 
@@ -138,6 +153,11 @@ class Begin(Message):
     repeats: int
     """Rows of the U-Net's batch for each of the latent's: 2 where both guidance halves run on this cloud."""
     latent: FeatureMap
+    statistics: Float[Tensor, " statistics"] | None
+    """Of the whole map at the places that the client computed itself, those with a norm, one after the other; fp32."""
+    values: Tensor | None
+    """(value,): the cells of its answers at those places, one after the other."""
+    scales: Float[Tensor, " scales"] | None
     prompt_embeds: Float[Tensor, "rows token text_width"] | None
     pooled: Float[Tensor, "rows pooled_width"] | None
     time_ids: Float[Tensor, "rows six"] | None
@@ -191,11 +211,19 @@ class Surroundings(Meeting):
 class Attended(Meeting):
     """Client to cloud: what attention adds to its tile (fused), or gathers for it (hidden, qkv).
 
+    Before a sampler, with ``sampler_borders=ahead``, ``values`` has the cells around the tile after its own.
+
     Reveals: at the tile's own cells, a function of the whole picture and, where the client attends to the text, of the
-    text; mean and variance of each group over the whole map.
+    text; mean and variance of each group over the whole map. Before a sampler the same for the line of cells around
+    the tile, and those cells.
     """
 
     topic: ClassVar[str] = "attention"
+
+    around: Tensor | None
+    """(rows, channel, cell): the transformer's input at the cells around the tile and, in a transformer of several
+    blocks, below it the hidden state before the last one."""
+    around_scales: Tensor | None
 
 
 @dataclass(frozen=True, kw_only=True)

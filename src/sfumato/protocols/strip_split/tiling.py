@@ -5,6 +5,7 @@ row-major order, so that strips, quadrants and tiles at the border of the pictur
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import product
@@ -16,7 +17,15 @@ from torch import Tensor
 from sfumato.protocols.partition import Partition, Rows
 
 Reach = Literal["conv", "down", "up"]
-"""What comes next on a map: a 3x3 convolution, one of stride 2, or doubling followed by a 3x3 convolution."""
+"""What comes next on a map: a 3x3 convolution, one of stride 2, or doubling followed by a 3x3 convolution.
+
+Surroundings are one line of cells on every side for all three. A convolution of stride 2 reads less of it, but the map
+that it halves is a skip connection's too, and the whole line is needed on the way up.
+"""
+
+
+_MOST_COLUMNS = 256
+"""That are tried: the numbers may come from a peer."""
 
 
 class Tile(NamedTuple):
@@ -81,10 +90,9 @@ def _read(reach: Reach, strip: Rows, output: Rows) -> Rows:
             return Rows(output.start - 1, output.stop + 1)
 
 
-def _needed(reach: Reach, read: Rows, length: int) -> Rows:
-    """Rows of the map before it is doubled, and within it."""
-    start, stop = (read.start // 2, (read.stop + 1) // 2) if reach == "up" else read
-    return Rows(max(start, 0), min(stop, length))
+def _needed(strip: Rows, length: int) -> Rows:
+    """A strip's rows and one on either side, within the map."""
+    return Rows(max(strip.start - 1, 0), min(strip.stop + 1, length))
 
 
 @dataclass(frozen=True)
@@ -126,10 +134,15 @@ class Tiling:
         (rows, columns), (height, width) = self._cuts, self.size(level)
         return [Tile(r, c) for r, c in product(rows.strips(height), columns.strips(width))]
 
-    def needed(self, level: int, reach: Reach) -> list[Tile]:
-        """What every tile needs before a layer of that reach: its own cells and those around."""
+    def num_cells(self, level: int, tile: int) -> int:
+        """Cells of one tile."""
+        height, width = self.tiles(level)[tile].shape
+        return height * width
+
+    def needed(self, level: int) -> list[Tile]:
+        """What every tile needs before a layer that reads across its border: its own cells and those around."""
         height, width = self.size(level)
-        return [Tile(_needed(reach, r.rows, height), _needed(reach, r.columns, width)) for r in self.read(level, reach)]
+        return [Tile(_needed(t.rows, height), _needed(t.columns, width)) for t in self.tiles(level)]
 
     def read(self, level: int, reach: Reach) -> list[Tile]:
         """The cells that a layer of that reach reads for every tile, beyond the picture's border too."""
@@ -144,6 +157,32 @@ class Tiling:
         return _halos(self, level, reach)
 
 
+def tiling_of(num_tiles: int, num_columns: int, height: int, width: int, num_levels: int) -> Tiling:
+    """Cuts a latent into tiles.
+
+    Args:
+        num_tiles: all together.
+        num_columns: tiles across; 0 takes the shortest borders of all that fit, and of two equal ones fewer columns.
+        height, width: of the latent.
+        num_levels: resolutions of the U-Net.
+
+    Raises:
+        ValueError: more tiles than the deepest map has rows or columns.
+    """
+
+    def cut(columns: int) -> Tiling:
+        return Tiling(height, width, num_tiles // columns, columns, num_levels)
+
+    if num_columns:
+        return cut(num_columns)
+    fitting = []
+    for columns in range(1, min(num_tiles, width, _MOST_COLUMNS) + 1):
+        if num_tiles % columns == 0:
+            with suppress(ValueError):
+                fitting.append(cut(columns))
+    return min(fitting, key=lambda t: (t.num_rows - 1) * width + (t.num_columns - 1) * height) if fitting else cut(1)
+
+
 def _require_room(length: int, num_tiles: int, num_levels: int, lines: str, way: str) -> None:
     deepest = -(-length // 2 ** (num_levels - 1))
     if num_tiles > deepest:
@@ -156,7 +195,7 @@ def _require_room(length: int, num_tiles: int, num_levels: int, lines: str, way:
 @lru_cache(maxsize=256)
 def _halos(tiling: Tiling, level: int, reach: Reach) -> list[Halo]:
     height, width = tiling.size(level)
-    own, read, needed = tiling.tiles(level), tiling.read(level, reach), tiling.needed(level, reach)
+    own, read, needed = tiling.tiles(level), tiling.read(level, reach), tiling.needed(level)
     limit = tiling.size(level - 1 if reach == "up" else level)
     masks = [tile.mask(height, width) for tile in own]
     wanted = [n.mask(height, width) & ~m for n, m in zip(needed, masks, strict=True)]

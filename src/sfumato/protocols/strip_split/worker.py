@@ -11,12 +11,11 @@ from sfumato.errors import WireError
 from sfumato.models.layers import sharing_copy
 from sfumato.protocols.base import WorkerHalf
 from sfumato.protocols.group_norm import group_statistics
-from sfumato.protocols.strip_split.graph import places, require_splittable
-from sfumato.protocols.strip_split.layers import Around, Neighbours, Reply, convolve_tile, replace_forwards
-from sfumato.protocols.strip_split.packing import Packed, pack, packed_shapes, unpack, wire_dtype
+from sfumato.protocols.strip_split.graph import Route, require_splittable, route_of
+from sfumato.protocols.strip_split.layers import Around, Neighbours, Reply, Ring, convolve_tile, replace_forwards
+from sfumato.protocols.strip_split.packing import Packed, Row, Wire, cut, pack, unpack, wire_dtype
+from sfumato.protocols.strip_split.shapes import Batch, Shapes, answer_shapes, expected
 from sfumato.protocols.strip_split.spec import (
-    HALO_GROUP,
-    TOKEN_GROUP,
     Attended,
     Begin,
     Border,
@@ -27,7 +26,7 @@ from sfumato.protocols.strip_split.spec import (
     TilePrediction,
 )
 from sfumato.protocols.strip_split.suspended import Suspended
-from sfumato.protocols.strip_split.tiling import Halo, Tiling
+from sfumato.protocols.strip_split.tiling import Halo, Tiling, tiling_of
 from sfumato.wire.messages import Message
 
 
@@ -46,12 +45,9 @@ class StripSplitWorker(WorkerHalf):
         self._tile = cloud_index % spec.num_tiles
         # Other sessions compute with the same U-Net: the forwards are replaced in a copy that shares its weights.
         self._unet: Any = sharing_copy(unet)
-        self._places = places(unet, spec)
-        self._neighbours = _Neighbours(spec, self._tile)
-        levels = {place.path: place.level for place in self._places}
-        replace_forwards(self._unet, spec, self._neighbours, levels)
+        self._neighbours = _Neighbours(spec, route_of(unet, spec), self._tile)
+        replace_forwards(self._unet, spec, self._neighbours)
         self._step: Suspended[Meeting, Meeting, Tensor] | None = None
-        self._waits_for: type[Message] | None = None
         self._text: dict[str, Tensor | None] = {}
 
     @torch.no_grad()
@@ -75,14 +71,14 @@ class StripSplitWorker(WorkerHalf):
         tiling = _tiling(request, self._spec, config)
         dtype = next(self._unet.parameters()).dtype
         # Before the halos, whose making takes memory in proportion to the size that was named.
-        shape = (None, config.in_channels, *tiling.needed(0, "conv")[self._tile].shape)
+        shape = (None, config.in_channels, *tiling.needed(0)[self._tile].shape)
         _require(request.latent, shape, _latent_dtype(self._spec))
         halo = tiling.halos(0, "conv")[self._tile]
         if not 1 <= request.repeats <= 2:
             raise WireError(f"a latent cannot be repeated {request.repeats} times")
         rows = request.repeats * len(request.latent)
         self._tell(request, rows, dtype)
-        self._neighbours.begin(request.step, tiling, rows, dtype)
+        self._neighbours.begin(request, tiling, rows, dtype)
         latent = torch.cat([request.latent.to(dtype)] * request.repeats)
         conv_in = self._unet.conv_in
         conv_in.forward = partial(_first, conv_in, latent, halo)
@@ -129,21 +125,34 @@ def _first(conv: nn.Conv2d, latent: Tensor, halo: Halo, _: Tensor) -> Tensor:
     return convolve_tile(conv, latent, halo)
 
 
+_Answer = tuple[Packed, Packed | None, Tensor | None]
+"""Cells, those around the tile on their way to a sampler, statistics."""
+
+
 class _Neighbours(Neighbours):
     """Asks the client, one meeting after another."""
 
     ask: Callable[[Meeting], Meeting]
     step: int
 
-    def __init__(self, spec: StripSplit, tile: int):
+    def __init__(self, spec: StripSplit, route: Route, tile: int):
         self._spec = spec
         self._tile = tile
+        self._num_first = len(route.first)
+        self._places = {place.path: place for place in route.all}
+        self._samplers = {p.ahead.path: (p.level, p.ahead.reach) for p in route.all if p.ahead}
+        self._skips = {place.skip for place in route.all}
 
-    def begin(self, step: int, tiling: Tiling, rows: int, dtype: torch.dtype) -> None:
+    def begin(self, request: Begin, tiling: Tiling, rows: int, dtype: torch.dtype) -> None:
         """Starts a step."""
-        self.step, self._tiling, self._rows, self._dtype = step, tiling, rows, dtype
+        self.step, self._tiling, self._dtype = request.step, tiling, dtype
+        self._batch = Batch(rows, request.repeats)
+        self._told = _Told(request, self._spec.wire, self._num_first)
         self._round = 0
         self._asked: Meeting | None = None
+        # Cells around the tile: of samplers to come, and of maps that a skip connection will lead to again.
+        self._known: dict[str, Tensor] = {}
+        self._kept: dict[str, Tensor] = {}
 
     def expects(self, answer: Meeting) -> bool:
         """Whether an answer is the one that is due."""
@@ -155,48 +164,118 @@ class _Neighbours(Neighbours):
             and (answer.step, answer.round, answer.path) == (asked.step, asked.round, asked.path)
         )
 
+    def know(self, path: str, ring: Tensor) -> None:
+        """Keeps cells for a place to come."""
+        self._known[path] = ring.flatten(2)
+
     @no_type_check
-    def surroundings(self, path, level, reach, own, norm):
+    def surroundings(self, path, own, norm):
+        place = self._places.get(path)
+        level, reach = (place.level, place.reach) if place else self._samplers[path]
         halo = self._tiling.halos(level, reach)[self._tile]
-        given = own.flatten(2).index_select(2, halo.given)
-        shape = (*own.shape[:2], len(halo.ring))
-        cells, statistics = self._meet(Border, path, own, given, norm, shape, HALO_GROUP)
-        return Around(_surrounded(own, cells, halo), halo, statistics)
+        if place is None:
+            ring, statistics = self._known.pop(path), None
+        else:
+            given = own[:, : place.channels].flatten(2).index_select(2, halo.given)
+            ring, _, statistics = self._meet(Border, place, own, given, norm)
+            if place.skip is not None:
+                ring = torch.cat([ring, self._kept.pop(place.skip)], dim=1)
+        if path in self._skips:
+            self._kept[path] = ring
+        return Around(_surrounded(own, ring, halo), halo, statistics)
 
     @no_type_check
     def whole_statistics(self, path, own, norm):
         nothing = own.new_empty(*own.shape[:2], 0)
-        return self._meet(Border, path, own, nothing, norm, tuple(nothing.shape), HALO_GROUP)[1]
+        return self._meet(Border, self._places[path], own, nothing, norm)[2]
 
     @no_type_check
-    def attended(self, path, own, norm, width):
-        shape = (len(own), width, own.shape[2] * own.shape[3])
-        cells, statistics = self._meet(Hidden, path, own, own.flatten(2), norm, shape, TOKEN_GROUP)
-        return Reply(cells.unflatten(2, own.shape[2:]), statistics)
+    def attended(self, path, own, norm):
+        place = self._places[path]
+        cells, around, statistics = self._meet(Hidden, place, own, own.flatten(2), norm)
+        num_cells = own.shape[2] * own.shape[3]
+        answer = cells[:, :, :num_cells].unflatten(2, own.shape[2:])
+        if around is None:
+            return Reply(answer, statistics)
+        if not around.shape[2]:
+            # The only tile: a layer given no cells would refuse them.
+            self.know(place.ahead.path, around[:, : own.shape[1]])
+            return Reply(answer, statistics)
+        x, *hidden = around.unsqueeze(2).split(own.shape[1], dim=1)
+        delta = cells[:, :, num_cells:].unsqueeze(2)
+        return Reply(answer, statistics, Ring(place.ahead.path, delta, x, *hidden))
 
     @no_type_check
-    def _meet(self, kind, path, own, cells, norm, shape, group):
-        packed = pack(cells, self._spec.wire, group)
+    def _meet(self, kind, place, own, cells, norm):
+        """What comes back at a place, for all rows: cells, those around, statistics."""
+        due = answer_shapes(place, self._tiling, self._tile, self._batch)
+        if self._told.is_next():
+            return self._for_all(self._told.take(due))
+        rows = self._batch.rows_at(place)
+        packed = pack(cells[:rows], self._spec.wire, due.group)
         self._asked = kind(
             step=self.step,
             round=self._round,
-            path=path,
-            statistics=None if norm is None else torch.stack(group_statistics(own, norm.num_groups)),
+            path=place.path,
+            statistics=None if norm is None else torch.stack(group_statistics(own[:rows], norm.num_groups)),
             values=packed.values,
             scales=packed.scales,
         )
         answer = self.ask(self._asked)
         self._round += 1
-        return self._read(answer, None if norm is None else (2, len(own), norm.num_groups), shape, group)
+        return self._for_all(_read(answer, due, self._spec.wire))
 
-    def _read(
-        self, answer: Meeting, statistics: tuple[int, ...] | None, shape: tuple[int, int, int], group: int
-    ) -> tuple[Tensor, Tensor | None]:
-        values, scales = packed_shapes(shape, self._spec.wire, group)
-        _require(answer.values, values, wire_dtype(self._spec.wire))
-        _require_optional(answer.scales, scales, torch.float16)
-        _require_optional(answer.statistics, statistics)
-        return unpack(Packed(answer.values, answer.scales), self._dtype), answer.statistics
+    @no_type_check
+    def _for_all(self, answer):
+        cells, around, statistics = answer
+        return (
+            self._spread(unpack(cells, self._dtype), 0),
+            None if around is None else self._spread(unpack(around, self._dtype), 0),
+            None if statistics is None else self._spread(statistics, 1),
+        )
+
+    def _spread(self, tensor: Tensor, dim: int) -> Tensor:
+        """The same for both guidance halves, where it came once."""
+        return tensor if tensor.shape[dim] == self._batch.rows else torch.cat([tensor] * self._batch.repeats, dim)
+
+
+class _Told:
+    """The answers at a step's first places, which came with its beginning."""
+
+    def __init__(self, request: Begin, wire: Wire, num_places: int):
+        self._wire, self._left = wire, num_places
+        is_told, has_scales = num_places > 0, num_places > 0 and wire == "int8"
+        _require_optional(request.statistics, (None,) if is_told else None, torch.float32)
+        _require_optional(request.values, (None,) if is_told else None, wire_dtype(wire))
+        _require_optional(request.scales, (None,) if has_scales else None, torch.float16)
+        if request.values is not None:
+            self._row = Row(request.values, request.scales)
+            self._statistics = request.statistics
+
+    def is_next(self) -> bool:
+        """Whether the next place is answered already."""
+        return self._left > 0
+
+    def take(self, due: Shapes) -> _Answer:
+        """The next answer."""
+        self._left -= 1
+        cells = self._row.take(due.cells, self._wire, due.group)
+        around = self._row.take(due.around, self._wire, due.group) if due.around else None
+        statistics = None
+        if due.statistics:
+            statistics, self._statistics = cut(self._statistics, due.statistics)
+        if not self._left:
+            self._row.end()
+        return cells, around, statistics
+
+
+def _read(answer: Meeting, due: Shapes, wire: Wire) -> _Answer:
+    for field, wanted in expected(due, wire).items():
+        _require_optional(getattr(answer, field, None), *(wanted or (None,)))
+    around = None
+    if isinstance(answer, Attended) and answer.around is not None:
+        around = Packed(answer.around, answer.around_scales)
+    return Packed(answer.values, answer.scales), around, answer.statistics
 
 
 def _surrounded(own: Tensor, ring: Tensor, halo: Halo) -> Tensor:
@@ -209,8 +288,9 @@ def _surrounded(own: Tensor, ring: Tensor, halo: Halo) -> Tensor:
 
 def _tiling(request: Begin, spec: StripSplit, config: Any) -> Tiling:
     try:
-        rows = spec.num_tiles // spec.num_columns
-        return Tiling(request.height, request.width, rows, spec.num_columns, len(config.block_out_channels))
+        return tiling_of(
+            spec.num_tiles, spec.num_columns, request.height, request.width, len(config.block_out_channels)
+        )
     except ValueError as error:
         raise WireError(f"a latent of {request.height} x {request.width} cannot be cut so: {error}") from error
 

@@ -1,0 +1,93 @@
+"""What both sides know beforehand of every message between them: its shapes, and how its cells are packed."""
+
+from typing import NamedTuple
+
+import torch
+
+from sfumato.protocols.strip_split.graph import Place
+from sfumato.protocols.strip_split.packing import HALO_GROUP, TOKEN_GROUP, Wire, packed_shapes, wire_dtype
+from sfumato.protocols.strip_split.tiling import Tiling
+
+Cells = tuple[int, int, int]
+"""(rows, channels, cells)."""
+
+
+class Batch(NamedTuple):
+    """The U-Net's batch on one cloud."""
+
+    rows: int
+    repeats: int
+    """Guidance halves among them."""
+
+    def rows_at(self, place: Place) -> int:
+        """Rows that are sent to the client, and merged."""
+        return self.rows // self.repeats if place.is_alike else self.rows
+
+    def rows_after(self, place: Place) -> int:
+        """Rows that are answered."""
+        return self.rows if place.parts_halves else self.rows_at(place)
+
+
+class Shapes(NamedTuple):
+    """Of one message at one place."""
+
+    statistics: Cells | None
+    """(two, rows, groups)."""
+    cells: Cells
+    around: Cells | None
+    group: int
+    """Channels that share a scale."""
+
+
+def asked_shapes(place: Place, tiling: Tiling, tile: int, batch: Batch) -> Shapes:
+    """Of what a cloud sends where it stops."""
+    rows = batch.rows_at(place)
+    match place.kind:
+        case "border":
+            num_cells = len(tiling.halos(place.level, place.reach)[tile].given)
+        case "norm":
+            num_cells = 0
+        case _:
+            num_cells = tiling.num_cells(place.level, tile)
+    return Shapes(_statistics(place, rows), (rows, place.channels, num_cells), None, group_at(place))
+
+
+def answer_shapes(place: Place, tiling: Tiling, tile: int, batch: Batch) -> Shapes:
+    """Of what the client answers."""
+    rows = batch.rows_at(place)
+    around: Cells | None = None
+    match place.kind:
+        case "border":
+            num_cells = len(tiling.halos(place.level, place.reach)[tile].ring)
+        case "norm":
+            num_cells = 0
+        case _:
+            num_cells = tiling.num_cells(place.level, tile)
+    if place.ahead:
+        ring = len(tiling.halos(place.level, place.ahead.reach)[tile].ring)
+        num_cells += ring
+        around = (rows, place.ahead.channels, ring)
+    return Shapes(_statistics(place, rows), (batch.rows_after(place), place.width, num_cells), around, group_at(place))
+
+
+def group_at(place: Place) -> int:
+    """Channels that share a scale in the cells of a place."""
+    return HALO_GROUP if place.kind in ("border", "norm") else TOKEN_GROUP
+
+
+def _statistics(place: Place, rows: int) -> Cells | None:
+    return (2, rows, place.num_groups) if place.num_groups else None
+
+
+Expected = tuple[tuple[int, ...], torch.dtype]
+
+
+def expected(shapes: Shapes, wire: Wire) -> dict[str, Expected | None]:
+    """The tensors of a message by field: shape and format, or None where none is due."""
+    cells = packed_shapes(shapes.cells, wire, shapes.group)
+    around = packed_shapes(shapes.around, wire, shapes.group) if shapes.around else (None, None)
+    shapes_of: dict[str, tuple[tuple[int, ...] | None, torch.dtype]]
+    shapes_of = {"statistics": (shapes.statistics, torch.float32)}
+    for values, scales, (shape, of_scales) in (("values", "scales", cells), ("around", "around_scales", around)):
+        shapes_of |= {values: (shape, wire_dtype(wire)), scales: (of_scales, torch.float16)}
+    return {name: None if shape is None else (shape, dtype) for name, (shape, dtype) in shapes_of.items()}

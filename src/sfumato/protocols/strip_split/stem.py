@@ -1,0 +1,101 @@
+"""The layers up to the first attention, computed by the client for all tiles at once."""
+
+from typing import Any, NamedTuple, no_type_check
+
+import torch
+from torch import Tensor, nn
+
+from sfumato.models.denoiser import Conditioning
+from sfumato.models.layers import sharing_copy
+from sfumato.protocols.group_norm import group_statistics
+from sfumato.protocols.strip_split.attending import Attention
+from sfumato.protocols.strip_split.graph import Place, Route
+from sfumato.protocols.strip_split.layers import Around, Neighbours, Reply, replace_forwards
+from sfumato.protocols.strip_split.spec import StripSplit
+from sfumato.protocols.strip_split.tiling import Tiling
+from sfumato.tensors import FeatureMap, Latent
+
+Statistics = tuple[Tensor, Tensor]
+"""Mean and variance of each group."""
+
+
+class Met(NamedTuple):
+    """What one place is answered from."""
+
+    place: Place
+    features: FeatureMap
+    """The whole map."""
+    statistics: Statistics | None
+    result: FeatureMap | None
+    """Attention's, at the last place."""
+
+
+class Stem:
+    """Runs diffusers' own U-Net up to the first attention on the whole map.
+
+    Args:
+        unet: with the weights of the stem; left as it is.
+        spec: says that the client computes the stem.
+        route: whose first places to answer.
+        attention: the client's.
+    """
+
+    def __init__(self, unet: nn.Module, spec: StripSplit, route: Route, attention: Attention):
+        self._unet: Any = sharing_copy(unet)
+        self._route = route
+        self._alone = _Alone(route, attention)
+        replace_forwards(self._unet, spec, self._alone)
+
+    def run(self, latent: Latent, timestep: Tensor, conditioning: Conditioning) -> list[Met]:
+        """What every tile is answered at the first places, in their order."""
+        repeats = conditioning.batch // len(latent)
+        is_alike = conditioning.added() is None
+        sample = latent if is_alike else torch.cat([latent] * repeats)
+        self._alone.begin(self._unet, sample)
+        try:
+            self._unet(sample, timestep, encoder_hidden_states=None, added_cond_kwargs=conditioning.added())
+        except _FarEnough:
+            return self._alone.met
+        raise AssertionError("a U-Net without attention has no stem")
+
+
+class _FarEnough(Exception):
+    """Ends the forward after the first attention."""
+
+
+class _Alone(Neighbours):
+    """A tile that is the whole map: it has no neighbours, and writes down what tiles would have met."""
+
+    met: list[Met]
+
+    def __init__(self, route: Route, attention: Attention):
+        self._places = {place.path: place for place in route.first}
+        self._attention = attention
+
+    def begin(self, unet: Any, sample: Latent) -> None:
+        """Starts a step."""
+        self.met = []
+        height, width = sample.shape[-2:]
+        self._tiling = Tiling(height, width, 1, 1, len(unet.config.block_out_channels))
+
+    @no_type_check
+    def surroundings(self, path, own, norm):
+        place = self._places[path]
+        statistics = None if norm is None else group_statistics(own, norm.num_groups)
+        self.met.append(Met(place, own, statistics, None))
+        halo = self._tiling.halos(place.level, place.reach)[0]
+        return Around(own, halo, None if statistics is None else torch.stack(statistics))
+
+    @no_type_check
+    def attended(self, path, own, norm) -> Reply:
+        statistics = group_statistics(own, norm.num_groups)
+        self.met.append(Met(self._places[path], own, statistics, self._attention.block(path, own, statistics)))
+        raise _FarEnough
+
+    @no_type_check
+    def whole_statistics(self, path, own, norm):  # noqa: ARG002
+        raise AssertionError("only a fused attention has a stem on the client")
+
+    @no_type_check
+    def know(self, path, ring):  # noqa: ARG002
+        raise AssertionError("nothing comes ahead to a tile without neighbours")
