@@ -11,6 +11,7 @@ from sfumato.client.accounting import unet_layers
 from sfumato.client.pipeline import PrivatePipeline
 from sfumato.cost.counting import count_cost
 from sfumato.cost.link import FIVE_G, Link
+from sfumato.cost.speeds import Speeds
 from sfumato.models.folder import find_architecture
 from sfumato.protocols.layer_split.spec import LayerSplit
 from sfumato.protocols.plain.spec import Plain
@@ -144,8 +145,31 @@ def test_seconds_follow_the_link_model():
     far = count_cost(
         model, LayerSplit(offload=frozenset({"norm"})), Link(up_mbit=1e9, down_mbit=1e9, rtt_milliseconds=100)
     )
-    assert still.seconds_per_step == pytest.approx(max(still.sent_bytes, still.received_bytes) / 1e6)
+    assert still.seconds_per_step == pytest.approx((still.sent_bytes + still.received_bytes) / 1e6)
     assert far.seconds_per_step == pytest.approx(0.1 * far.rounds, rel=1e-3)
+
+
+def test_seconds_of_computing_are_those_of_the_client_and_of_the_busiest_cloud():
+    link = Link(up_mbit=8, down_mbit=80, rtt_milliseconds=10)
+    spec = StripSplit(num_clouds=3)  # 16 rows of the deepest maps do not divide by three
+    free = count_cost(find_architecture("tiny-sd"), spec, link)
+    cost = count_cost(find_architecture("tiny-sd"), spec, link, speeds=Speeds(client_gflops=2, cloud_gflops=0.5))
+    parts = cost.step_seconds
+    assert (free.step_seconds.client, free.step_seconds.clouds) == (None, None)
+    assert parts.latency == pytest.approx(0.01 * cost.rounds)
+    assert (parts.up, parts.down) == pytest.approx((cost.sent_bytes / 1e6, cost.received_bytes / 1e7))
+    assert parts.client == pytest.approx(cost.compute.client_flops / 2e9)
+    assert parts.clouds == pytest.approx(cost.compute.busiest_cloud_flops / 0.5e9)
+    assert cost.compute.cloud_flops / 3 < cost.compute.busiest_cloud_flops < cost.compute.cloud_flops / 2
+    assert cost.seconds_per_step == pytest.approx(free.seconds_per_step + parts.client + parts.clouds)
+    assert cost.once.client_seconds == pytest.approx(
+        (cost.compute.text_encoder_flops + cost.compute.vae_decoder_flops) / 2e9
+    )
+
+
+def test_one_cloud_is_its_own_busiest():
+    compute = counted("tiny-sd", Plain()).compute
+    assert compute.busiest_cloud_flops == compute.cloud_flops
 
 
 def test_sizes_that_do_not_fit_are_refused():
@@ -185,7 +209,10 @@ def test_json_keeps_its_contract():
     assert found["clouds"] == found["spec"]["num_clouds"] == 2
     assert set(found["parameters"]) == {"text_encoder", "vae_decoder", "unet", "conv", "attention"}
     assert set(found["totals"]) == {"sent_bytes", "received_bytes"}
-    assert {"client_flops", "cloud_flops", "client_weight_bytes"} <= set(found["compute"])
+    assert {"client_flops", "cloud_flops", "client_weight_bytes", "busiest_cloud_flops"} <= set(found["compute"])
+    assert set(found["step_seconds"]) == {"latency", "up", "down", "client", "clouds"}
+    assert found["speeds"] == {"client_gflops": None, "cloud_gflops": None}
+    assert "computing time of client and cloud is not modelled" in found["notes"][-1]
     for spent in found["per_cloud"].values():
         assert {"min", "max", "total"} <= set(spent["up"]) & set(spent["down"])
     assert found["totals"]["sent_bytes"] == sum(t["up"]["all_clouds"] for t in found["per_cloud"].values())
@@ -211,6 +238,26 @@ def test_the_table_shows_layers_totals_and_the_model_of_time():
     shown = run_cost("--model", "tiny-sd", "--clouds", "2", "--set", "offload=conv,norm").stdout
     for text in ("tiny-sd, 64 x 64, layer-split, 2 clouds", "conv", "norm", "total", "once a run", "computing time"):
         assert text in shown
+
+
+def test_speeds_reach_the_seconds_and_the_stated_model():
+    arguments = ("--model", "tiny-sd", "--clouds", "2", "--client-gflops", "1", "--format", "json")
+    found = json.loads(run_cost(*arguments).stdout)
+    assert found["step_seconds"]["client"] == pytest.approx(found["compute"]["client_flops"] / 1e9)
+    assert found["seconds_per_step"] == pytest.approx(sum(s for s in found["step_seconds"].values() if s))
+    assert "the client's FLOPs at its speed" in found["notes"][-1]
+    assert "computing time of cloud is not modelled" in found["notes"][-1]
+
+
+@pytest.mark.parametrize("given", ["0", "-1", "inf", "nan"])
+def test_speeds_that_are_none(given):
+    with pytest.raises(ValueError, match="--cloud-gflops must be a positive number of GFLOP a second, got"):
+        run_cost("--model", "tiny-sd", f"--cloud-gflops={given}")
+
+
+def test_the_paper_models_no_computing():
+    with pytest.raises(ValueError, match="leave out --as-published, --client-gflops or --cloud-gflops"):
+        run_cost("--model", "sd15", "--as-published", "--client-gflops", "1")
 
 
 @pytest.mark.parametrize("clouds", ["0", "two", "2,,4", "-1", ""])

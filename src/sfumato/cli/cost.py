@@ -7,6 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import RenderableType
+
     from sfumato.cost.result import Cost
 
 
@@ -31,6 +35,14 @@ def cost(
     link: Annotated[
         str, typer.Option(metavar="5g|UP/DOWN/RTT", help="The client's link in Mbit/s, Mbit/s and ms.")
     ] = "5g",
+    client_gflops: Annotated[
+        float | None,
+        typer.Option(metavar="G", help="10^9 FLOP that the client computes in a second; without, it takes no time."),
+    ] = None,
+    cloud_gflops: Annotated[
+        float | None,
+        typer.Option(metavar="G", help="The same of each cloud."),
+    ] = None,
     as_published: Annotated[
         bool, typer.Option("--as-published", help="Count what the PPIDM paper's tables count, not everything.")
     ] = False,
@@ -52,15 +64,23 @@ def cost(
     from sfumato.cost.as_published import count_as_published
     from sfumato.cost.counting import count_cost
     from sfumato.cost.link import parse_link
+    from sfumato.cost.speeds import UNKNOWN, Speeds
+    from sfumato.cost.table import cost_table
     from sfumato.models.folder import find_architecture
     from sfumato.protocols.settings import parse_spec
     from sfumato.protocols.specs import find_spec
 
-    count = count_as_published if as_published else partial(count_cost, guided=guidance)
+    speeds = Speeds(client_gflops=client_gflops, cloud_gflops=cloud_gflops)
+    if as_published and speeds != UNKNOWN:
+        raise ValueError("the paper models no computing: leave out --as-published, --client-gflops or --cloud-gflops")
+    count = count_as_published if as_published else partial(count_cost, guided=guidance, speeds=speeds)
     folder, kind, route = find_architecture(model), find_spec(protocol), parse_link(link)
     specs = [parse_spec(kind, settings or [], number) for number in cloud_numbers(clouds)]
     costs = [count(folder, spec, route, height=height, width=width) for spec in specs]
-    _print_json(costs) if format is Format.JSON else _print_tables(costs)
+    if format is Format.JSON:
+        _print_json(costs)
+    else:
+        print_wide([cost_table(counted) for counted in costs])
 
 
 def cloud_numbers(text: str | None) -> list[int | None]:
@@ -82,13 +102,12 @@ def _print_json(costs: "list[Cost]") -> None:
     typer.echo(json.dumps(objects[0] if len(objects) == 1 else objects, indent=2))
 
 
-def _print_tables(costs: "list[Cost]") -> None:
+def print_wide(tables: "Sequence[RenderableType]") -> None:
+    """Prints to the terminal's width, and wide into files."""
     from rich.console import Console
-
-    from sfumato.cost.table import cost_table
 
     console = Console()
     if not console.is_terminal:
         console = Console(width=160)
-    for counted in costs:
-        console.print(cost_table(counted))
+    for table in tables:
+        console.print(table)

@@ -85,14 +85,18 @@ def count_as_published(
         parameters=counted,
         per_cloud=tables,
         once=None,
-        compute=_compute(parts, layers, tables, (rows, columns)),
+        compute=_compute(parts, layers, tables, (rows, columns), spec.num_clouds),
         notes=notes(published, tables, model.name, link),
         published=published,
     )
 
 
 def _compute(
-    parts: Skeleton, layers: Sequence[Layer], tables: Mapping[str, TopicCost], latent: tuple[int, int]
+    parts: Skeleton,
+    layers: Sequence[Layer],
+    tables: Mapping[str, TopicCost],
+    latent: tuple[int, int],
+    num_clouds: int,
 ) -> Compute:
     """Work of one pass; the client holds all but the counted convolutions."""
     counted = parts.parameters()
@@ -101,6 +105,7 @@ def _compute(
     return Compute(
         client_flops=sum(layer.flops for layer in layers) - cloud_flops,
         cloud_flops=cloud_flops,
+        busiest_cloud_flops=cloud_flops // num_clouds,
         client_weight_bytes=FLOAT_BYTES * (counted.text_encoder + counted.vae_decoder + counted.unet - away),
         text_encoder_flops=parts.text_flops(1),
         vae_decoder_flops=parts.decoder_flops(*latent),

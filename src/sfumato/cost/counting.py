@@ -1,18 +1,19 @@
 """Counts everything that really crosses the wire: the dry run, as a :class:`Cost`."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import torch
 
 from sfumato.client.catalog import client_half
 from sfumato.cost.dry_run import DryRun, Round, dry_run
-from sfumato.cost.link import MODEL, Link
+from sfumato.cost.link import Link
 from sfumato.cost.result import FLOAT_BYTES, Compute, Cost, Once, Sizes, TopicCost
+from sfumato.cost.speeds import UNKNOWN, Speeds, busiest_cloud_flops, computing_seconds, stated_model, step_seconds
 from sfumato.models.denoiser import meta_conditioning
 from sfumato.models.folder import ModelFolder
 from sfumato.models.skeleton import Skeleton, whole_skeleton
 from sfumato.protocols.base import Spec
-from sfumato.tensors import Latent
 
 
 def count_cost(
@@ -23,6 +24,7 @@ def count_cost(
     height: int | None = None,
     width: int | None = None,
     guided: bool = True,
+    speeds: Speeds = UNKNOWN,
 ) -> Cost:
     """Counts one denoising step of one picture.
 
@@ -32,6 +34,7 @@ def count_cost(
         link: the client's.
         height, width: of the picture in pixels; None for the model's own size.
         guided: whether prompt and negative prompt go through the U-Net together.
+        speeds: at which client and clouds compute; computing of unknown speed takes no modelled time.
 
     Raises:
         Unsupported: the protocol cannot run this model, or has no repeating step.
@@ -40,10 +43,10 @@ def count_cost(
     parts = whole_skeleton(model)
     rows, columns = parts.latent_size(height, width)
     prompts = 2 if guided else 1
-    latent = torch.empty(1, parts.config.in_channels, rows, columns, device="meta")
-    conditioning = meta_conditioning(parts.config, batch=prompts, num_tokens=parts.num_tokens)
-    run = dry_run(spec, parts.unet, latent, conditioning)
+    run = _run(parts, spec, prompts, rows, columns)
     scale = parts.pixels_per_latent_row
+    compute = _compute(parts, spec, run, (rows, columns), prompts)
+    seconds = step_seconds(run.step, run.client_flops, link, speeds)
     return Cost(
         model=model.name,
         protocol=spec.name,
@@ -52,27 +55,45 @@ def count_cost(
         height=rows * scale,
         width=columns * scale,
         rounds=len(run.step),
-        seconds_per_step=_seconds(run.step, link),
+        seconds_per_step=seconds.total,
+        step_seconds=seconds,
         link=str(link),
+        speeds=speeds,
         parameters=parts.parameters(),
         per_cloud=_by_topic(run.step),
-        once=_once(run, link),
-        compute=_compute(parts, spec, run, latent, prompts),
-        notes=_notes(guided),
+        once=_once(run, link, compute, speeds),
+        compute=compute,
+        notes=_notes(guided, speeds),
     )
 
 
-def _compute(parts: Skeleton, spec: Spec, run: DryRun, latent: Latent, num_prompts: int) -> Compute:
+@lru_cache(maxsize=64)
+def _run(parts: Skeleton, spec: Spec, num_prompts: int, rows: int, columns: int) -> DryRun:
+    """The dry run, which neither links nor speeds change."""
+    latent = torch.empty(1, parts.config.in_channels, rows, columns, device="meta")
+    conditioning = meta_conditioning(parts.config, batch=num_prompts, num_tokens=parts.num_tokens)
+    return dry_run(spec, parts.unet, latent, conditioning)
+
+
+def _compute(parts: Skeleton, spec: Spec, run: DryRun, latent: tuple[int, int], num_prompts: int) -> Compute:
+    text_encoder, vae_decoder = _flops_once(parts, num_prompts, *latent)
     return Compute(
         client_flops=run.client_flops,
-        cloud_flops=sum(r.cloud_flops for r in run.step),
+        cloud_flops=sum(sum(r.cloud_flops) for r in run.step),
+        busiest_cloud_flops=busiest_cloud_flops(run.step),
         client_weight_bytes=_client_weight_bytes(parts, spec),
-        text_encoder_flops=parts.text_flops(num_prompts),
-        vae_decoder_flops=parts.decoder_flops(*latent.shape[-2:]),
+        text_encoder_flops=text_encoder,
+        vae_decoder_flops=vae_decoder,
     )
 
 
-def _notes(guided: bool) -> tuple[str, ...]:
+@lru_cache(maxsize=16)
+def _flops_once(parts: Skeleton, num_prompts: int, rows: int, columns: int) -> tuple[int, int]:
+    """FLOPs of text encoders and decoder, which no protocol changes."""
+    return parts.text_flops(num_prompts), parts.decoder_flops(rows, columns)
+
+
+def _notes(guided: bool, speeds: Speeds) -> tuple[str, ...]:
     passes = "with guidance: prompt and negative prompt in one batch" if guided else "without guidance"
     return (
         f"One step of one picture, {passes}; bytes as they cross the wire, headers and frames included, "
@@ -80,7 +101,7 @@ def _notes(guided: bool) -> tuple[str, ...]:
         "Totals and rounds are those of every step but the first; what a run spends once, the handshake among it, "
         "is under once.",
         "per_cloud: min and max are single messages at any cloud, total is the busiest cloud's, all_clouds the sum.",
-        f"Modelled: {MODEL}.",
+        f"Modelled: {stated_model(speeds)}.",
     )
 
 
@@ -102,18 +123,19 @@ def _by_topic(rounds: Sequence[Round]) -> dict[str, TopicCost]:
             rounds=len(mine),
             up=_sizes([r.sent_bytes for r in mine]),
             down=_sizes([r.received_bytes for r in mine]),
-            cloud_flops=sum(r.cloud_flops for r in mine),
+            cloud_flops=sum(sum(r.cloud_flops) for r in mine),
         )
     return out
 
 
-def _once(run: DryRun, link: Link) -> Once:
+def _once(run: DryRun, link: Link, compute: Compute, speeds: Speeds) -> Once:
     first, second = run.steps
     return Once(
         rounds=run.traffic.rounds - 2 * len(second),
         sent_bytes=run.traffic.sent_bytes - 2 * sum(sum(r.sent_bytes) for r in second),
         received_bytes=run.traffic.received_bytes - 2 * sum(sum(r.received_bytes) for r in second),
         seconds=_seconds(run.opening, link) + _seconds(first, link) - _seconds(second, link),
+        client_seconds=computing_seconds(compute.text_encoder_flops + compute.vae_decoder_flops, speeds.client_gflops),
     )
 
 

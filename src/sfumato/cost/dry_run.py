@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from sfumato.client.catalog import client_half
 from sfumato.client.sessions import open_session
+from sfumato.cost.shapes import ShapesOnly
 from sfumato.errors import Unsupported
 from sfumato.models.denoiser import Conditioning, Denoiser
-from sfumato.models.layers import counted_flops
 from sfumato.protocols.base import Spec, StepwiseClient
 from sfumato.tensors import Latent
 from sfumato.transport.base import Traffic
@@ -36,8 +36,8 @@ class Round:
     sent_bytes: tuple[int, ...]
     """Per cloud."""
     received_bytes: tuple[int, ...]
-    cloud_flops: int
-    """All clouds together; counted in the second step only."""
+    cloud_flops: tuple[int, ...]
+    """Per cloud."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,8 +70,8 @@ class _Answer:
 class _Ledger:
     """Writes down what each cloud was asked."""
 
+    shapes: ShapesOnly
     answers: list[list[_Answer]] = field(default_factory=list)
-    counts_flops: bool = False
 
     def watch(self, handler: Handler) -> Handler:
         """Wraps one cloud's handler."""
@@ -79,18 +79,13 @@ class _Ledger:
         self.answers.append(mine)
 
         def watched(request: Message) -> Message:
-            reply, flops = self._answer(handler, request)
+            before = self.shapes.flops
+            reply = handler(request)
+            flops = self.shapes.flops - before
             mine.append(_Answer(request.topic, encoded_size(request), encoded_size(reply), flops))
             return reply
 
         return watched
-
-    def _answer(self, handler: Handler, request: Message) -> tuple[Message, int]:
-        if not self.counts_flops:
-            return handler(request), 0
-        with counted_flops() as flops:
-            reply = handler(request)
-        return reply, flops()
 
     def take(self) -> tuple[Round, ...]:
         """The rounds since the last call."""
@@ -99,7 +94,7 @@ class _Ledger:
                 answers[0].topic,
                 tuple(a.sent_bytes for a in answers),
                 tuple(a.received_bytes for a in answers),
-                sum(a.flops for a in answers),
+                tuple(a.flops for a in answers),
             )
             for answers in zip(*self.answers, strict=True)
         )
@@ -132,22 +127,22 @@ def dry_run(spec: Spec, unet: nn.Module, latent: Latent, conditioning: Condition
         Unsupported: the protocol is not step-wise, or cannot run this model.
         ValueError: the number of clouds does not fit the picture.
     """
-    ledger = _Ledger()
+    ledger = _Ledger(ShapesOnly())
     served = ServedModel(unet=unet, fingerprint=COUNTED_FINGERPRINT)
     channel = InProcessChannel([ledger.watch(CloudSession(served).handle) for _ in range(spec.num_clouds)])
     open_session(channel, spec, COUNTED_FINGERPRINT)
     opening = ledger.take()
-    with torch.no_grad(), _remote(spec, unet, channel) as denoiser:
+    with torch.no_grad(), ledger.shapes, _remote(spec, unet, channel) as denoiser:
         denoiser(latent, _timestep(1), conditioning)
         first = ledger.take()
-        ledger.counts_flops = True
-        with counted_flops() as flops:
-            denoiser(latent, _timestep(0), conditioning)
+        before = ledger.shapes.flops
+        denoiser(latent, _timestep(0), conditioning)
         second = ledger.take()
+        flops = ledger.shapes.flops - before
     return DryRun(
         opening=opening,
         steps=(first, second),
-        client_flops=flops() - sum(r.cloud_flops for r in second),
+        client_flops=flops - sum(sum(r.cloud_flops) for r in second),
         traffic=channel.traffic,
     )
 

@@ -1,13 +1,7 @@
-"""The client's network link, and how long a round takes on it."""
+"""The client's network link, and how long bytes take on it."""
 
 import re
 from dataclasses import dataclass
-
-MODEL = (
-    "seconds = rounds x RTT + sum over rounds of max(upload, download) at the link's rates; "
-    "clouds share the client's link, computing time is not modelled"
-)
-"""The stated model behind every modelled second."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,10 +30,6 @@ class Link:
     def __str__(self) -> str:
         return f"{self.up_mbit:g}/{self.down_mbit:g} Mbit/s, {self.rtt_milliseconds:g} ms"
 
-    def transfer_seconds(self, sent_bytes: float, received_bytes: float) -> float:
-        """Time of one transfer each way at once, without the round trip."""
-        return max(self.up_seconds(sent_bytes), self.down_seconds(received_bytes))
-
     def up_seconds(self, sent_bytes: float) -> float:
         """Time to upload."""
         return sent_bytes * 8 / (self.up_mbit * 1e6)
@@ -49,12 +39,14 @@ class Link:
         return received_bytes * 8 / (self.down_mbit * 1e6)
 
     def round_seconds(self, sent_bytes: float, received_bytes: float) -> float:
-        """Time of one round: a round trip, and the longer of the two transfers.
+        """Time of one round: a round trip and both transfers, one after the other.
+
+        Clouds that share a link have their requests at about the same time, and none answers before.
 
         Args:
             sent_bytes, received_bytes: all clouds together.
         """
-        return self.rtt_milliseconds / 1e3 + self.transfer_seconds(sent_bytes, received_bytes)
+        return self.rtt_milliseconds / 1e3 + self.up_seconds(sent_bytes) + self.down_seconds(received_bytes)
 
 
 FIVE_G = Link(up_mbit=81.14, down_mbit=340.56, rtt_milliseconds=20)

@@ -93,16 +93,20 @@ def _printed_seconds(tables: Mapping[str, TopicCost], link: Link) -> dict[str, f
 def _corrected_seconds(tables: Mapping[str, TopicCost], link: Link) -> dict[str, float]:
     """The same with every layer kind's own longer way; still with MiB taken for 10**6 B."""
     seconds = {
-        kind: link.transfer_seconds(c.up.all_clouds / MIB * 1e6, c.down.all_clouds / MIB * 1e6)
+        kind: _longer_way(c.up.all_clouds / MIB * 1e6, c.down.all_clouds / MIB * 1e6, link)
         for kind, c in tables.items()
     }
     return {k: round(s, 2) for k, s in seconds.items()} | {"step": round(sum(seconds.values()), 2)}
 
 
+def _longer_way(sent_bytes: float, received_bytes: float, link: Link) -> float:
+    return max(link.up_seconds(sent_bytes), link.down_seconds(received_bytes))
+
+
 def notes(published: Mapping[str, Any], tables: Mapping[str, TopicCost], model: str, link: Link) -> tuple[str, ...]:
     """What the paper's figures leave out, and where they are wrong, a sentence each."""
     printed, corrected, volumes = published["seconds"], published["corrected_seconds"], published["all_clouds"]["conv"]
-    in_bytes = sum(link.transfer_seconds(c.up.all_clouds, c.down.all_clouds) for c in tables.values())
+    in_bytes = sum(_longer_way(c.up.all_clouds, c.down.all_clouds, link) for c in tables.values())
     return (
         f"The paper's slip: its {printed['conv']:.2f} s for convolutions is the download volume "
         f"({volumes['down']:.2f} MB) at the uplink's rate; uploading {volumes['up']:.2f} MB takes "

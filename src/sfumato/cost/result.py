@@ -3,6 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from sfumato.cost.speeds import UNKNOWN, Speeds, StepSeconds
 from sfumato.models.skeleton import Parameters
 
 FLOAT_BYTES = 4
@@ -41,6 +42,9 @@ class Once:
     sent_bytes: int
     received_bytes: int
     seconds: float
+    """On the link."""
+    client_seconds: float | None
+    """To encode the text and decode the picture; None where the client's computing is not modelled."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +54,8 @@ class Compute:
     client_flops: int
     cloud_flops: int
     """All clouds together, with the work they do twice at the borders of strips."""
+    busiest_cloud_flops: int
+    """What the client waits for: the work of every round's busiest cloud."""
     client_weight_bytes: int
     """Text encoders, decoder, and the part of the U-Net that the client keeps."""
     text_encoder_flops: int
@@ -70,7 +76,10 @@ class Cost:
     width: int
     rounds: int
     seconds_per_step: float
+    step_seconds: StepSeconds | None = None
+    """The modelled seconds by what they are spent on; None where it was counted as published."""
     link: str
+    speeds: Speeds = UNKNOWN
     parameters: Parameters
     per_cloud: dict[str, TopicCost]
     once: Once | None

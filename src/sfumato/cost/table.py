@@ -1,10 +1,12 @@
 """A cost as a table to read."""
 
+from dataclasses import asdict
+
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from sfumato.cost.result import FLOAT_BYTES, Cost, Sizes
+from sfumato.cost.result import FLOAT_BYTES, Cost, Once, Sizes
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 _FLOP_UNITS = ("", "k", "M", "G", "T", "P")
@@ -18,6 +20,11 @@ def human_bytes(size: float) -> str:
 def human_flops(flops: float) -> str:
     """FLOPs with three digits or so: 804 GFLOP."""
     return _scaled(flops, 1000, tuple(f"{u}FLOP" for u in _FLOP_UNITS))
+
+
+def human_seconds(seconds: float) -> str:
+    """Seconds with three digits or so: 12.3."""
+    return f"{seconds:.0f}" if seconds >= 100 else f"{seconds:.3g}"
 
 
 def _scaled(value: float, base: int, units: tuple[str, ...]) -> str:
@@ -55,7 +62,7 @@ def _summary(cost: Cost) -> list[str]:
     share = compute.client_flops / flops if flops else 0.0
     held = compute.client_weight_bytes
     lines = [
-        f"{cost.seconds_per_step:.3g} s a step on {cost.link} (modelled)",
+        f"{cost.seconds_per_step:.3g} s a step on {cost.link} (modelled){_parts(cost)}",
         f"client: {human_flops(compute.client_flops)} a step ({share:.1%} of the U-Net's), "
         f"{human_bytes(held)} of weights ({held / weights:.1%} of the model)",
         "parameters: "
@@ -74,6 +81,19 @@ def _summary(cost: Cost) -> list[str]:
         lines.insert(
             1,
             f"once a run: {cost.once.rounds} rounds, {human_bytes(cost.once.sent_bytes)} up, "
-            f"{human_bytes(cost.once.received_bytes)} down, {cost.once.seconds:.3g} s",
+            f"{human_bytes(cost.once.received_bytes)} down, {cost.once.seconds:.3g} s{_client_once(cost.once)}",
         )
     return lines
+
+
+def _parts(cost: Cost) -> str:
+    if cost.step_seconds is None:
+        return ""
+    spent = {name: seconds for name, seconds in asdict(cost.step_seconds).items() if seconds is not None}
+    return ": " + ", ".join(f"{name} {seconds:.3g} s" for name, seconds in spent.items())
+
+
+def _client_once(once: Once) -> str:
+    if once.client_seconds is None:
+        return ""
+    return f", and {once.client_seconds:.3g} s for the client's text encoder and decoder"
