@@ -8,6 +8,7 @@ from sfumato.cli.experiment import ppidm_fidelity
 from sfumato.cli.generate import EPILOG, generate
 from sfumato.cli.keys import keys
 from sfumato.cli.models import models
+from sfumato.cli.plan import plan
 from sfumato.cli.random_model import random_model
 from sfumato.cli.serve import serve
 
@@ -21,6 +22,7 @@ app.command(epilog=EPILOG, context_settings={"help_option_names": []})(generate)
 app.command()(serve)
 app.command()(keys)
 app.command()(cost)
+app.command()(plan)
 app.command()(models)
 
 bench = typer.Typer(no_args_is_help=True, help="Measures speed, memory and traffic; prints ratios of one run.")
