@@ -280,10 +280,10 @@ def test_attention_answers_at_the_tiles_own_cells_and_before_a_sampler_at_the_li
 
 def test_nothing_else_is_sent(case):
     run, _ = case
-    meeting, tensors = {"step", "round", "path"}, {"statistics", "values", "scales"}
+    meeting, tensors = {"step", "lane", "round", "path"}, {"statistics", "values", "scales"}
     for cloud in range(run.spec.num_clouds):
         begin, *answers = run.sent(cloud)
-        assert begin.values.keys() == {"step", "timestep", "height", "width", "repeats"}
+        assert begin.values.keys() == {"step", "lane", "timestep", "height", "width", "repeats"}
         assert {e.kind for e in answers} == {"Surroundings", "Attended"}
         for entry in answers:
             assert entry.values.keys() == meeting
@@ -343,13 +343,13 @@ def test_of_a_steps_beginning_only_what_attention_adds_depends_on_the_text(tiny_
 def let_attention_gather_nothing(monkeypatch) -> None:
     """From anywhere: what is left does not depend on the text, if the claim is true."""
 
-    def block(self, path, features, _):
-        return features.new_zeros(len(self._text), *features.shape[1:])
+    def block(self, path, features, _, rows):
+        return features.new_zeros(rows.stop - rows.start, *features.shape[1:])
 
-    def gathered(self, path, features):
+    def gathered(self, path, features, rows):
         channels = features.shape[1] // (3 if self._spec.attention == "qkv" and path.endswith("attn1") else 1)
-        rows = len(self._text) if path.endswith("attn2") else len(features)
-        return features.new_zeros(rows, channels, *features.shape[2:])
+        num_rows = rows.stop - rows.start if path.endswith("attn2") else len(features)
+        return features.new_zeros(num_rows, channels, *features.shape[2:])
 
     monkeypatch.setattr(Attention, "block", block)
     monkeypatch.setattr(Attention, "gathered", gathered)

@@ -276,6 +276,11 @@ def test_values_that_cannot_be_are_told_by_name(change, sentence):
         ({"wire": "bf16"}, "wire must be one of fp32, fp16, int8, got bf16"),
         ({"stem": "cloud"}, "stem must be one of client, clouds, got cloud"),
         ({"sampler_borders": True}, "sampler_borders must be one of ahead, asked, got True"),
+        ({"overlap": "rounds"}, "overlap must be one of none, halves, got rounds"),
+        (
+            {"overlap": "halves", "cfg_clouds": "separate"},
+            "overlap=halves needs cfg_clouds=shared: clouds of their own overlap already",
+        ),
         ({"cfg_clouds": None}, "cfg_clouds must be one of shared, separate, got None"),
         (
             {"num_clouds": 5, "num_columns": 2},

@@ -158,7 +158,15 @@ def test_plain_refuses_odd_conditioning_of_sdxl(tiny_sdxl, pooled, time_ids):
 
 def begin(**changes):
     """A step on the upper half of an 8 x 8 latent, with one row of border below it."""
-    values = {"step": 0, "timestep": 1.0, "height": 8, "width": 8, "repeats": 2, "latent": floats(1, 4, 5, 8)}
+    values = {
+        "step": 0,
+        "lane": 0,
+        "timestep": 1.0,
+        "height": 8,
+        "width": 8,
+        "repeats": 2,
+        "latent": floats(1, 4, 5, 8),
+    }
     nothing = dict.fromkeys(("statistics", "values", "scales", "prompt_embeds", "pooled", "time_ids"))
     return unchecked(Begin, **values | nothing | changes)
 
@@ -170,7 +178,7 @@ def asking(**settings) -> StripSplit:
 
 def answer(kind=Surroundings, **changes):
     """What the cloud waits for in its first round: the row below its tile, and the statistics of the whole map."""
-    values = {"step": 0, "round": 0, "path": "down_blocks.0.resnets.0.conv1", "statistics": floats(2, 1, 8)}
+    values = {"step": 0, "lane": 0, "round": 0, "path": "down_blocks.0.resnets.0.conv1", "statistics": floats(2, 1, 8)}
     if kind is Attended:
         values |= {"around": None, "around_scales": None}
     return unchecked(kind, **values | {"values": floats(1, 32, 8), "scales": None} | changes)
@@ -178,7 +186,7 @@ def answer(kind=Surroundings, **changes):
 
 ODD_BEGINNINGS = {
     "another kind": Stray(),
-    "a reply": unchecked(TilePrediction, step=0, prediction=floats(1, 4, 4, 8)),
+    "a reply": unchecked(TilePrediction, step=0, lane=0, prediction=floats(1, 4, 4, 8)),
     "wrong channels": begin(latent=floats(1, 3, 5, 8)),
     "its tile without the border": begin(latent=floats(1, 4, 4, 8)),
     "the whole latent": begin(latent=floats(1, 4, 8, 8)),
@@ -189,6 +197,8 @@ ODD_BEGINNINGS = {
     "another float": begin(latent=floats(1, 4, 5, 8).half()),
     "integers": begin(latent=torch.ones(1, 4, 5, 8, dtype=torch.int64)),
     "three halves": begin(repeats=3),
+    "another lane": begin(lane=1),
+    "a lane before the first": begin(lane=-1),
     "no half": begin(repeats=0),
     "a negative height": begin(height=-8),
     "no height": begin(height=0, latent=floats(1, 4, 0, 8)),
@@ -258,6 +268,8 @@ ODD_ANSWERS = {
     "a later round": ("fp32", answer(round=1)),
     "a round before": ("fp32", answer(round=-1)),
     "another step": ("fp32", answer(step=1)),
+    "another lane": ("fp32", answer(lane=1)),
+    "no lane": ("fp32", answer(lane=-1)),
     "a row too many": ("fp32", answer(values=floats(1, 32, 16))),
     "no cells": ("fp32", answer(values=floats(1, 32, 0))),
     "wrong channels": ("fp32", answer(values=floats(1, 31, 8))),

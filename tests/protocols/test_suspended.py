@@ -114,7 +114,10 @@ def test_sessions_that_take_turns_give_right_answers_and_leave_the_served_unet_a
 
 
 def begin(folder) -> Begin:
-    (latent, _), step = random_inputs(folder, size=(8, 8)), {"step": 0, "timestep": 1.0, "height": 8, "width": 8}
+    (latent, _), step = (
+        random_inputs(folder, size=(8, 8)),
+        {"step": 0, "lane": 0, "timestep": 1.0, "height": 8, "width": 8},
+    )
     nothing = dict.fromkeys(("statistics", "values", "scales", "prompt_embeds", "pooled", "time_ids"))
     return Begin(latent=latent[:, :, :5], repeats=2, **nothing, **step)
 
@@ -123,15 +126,15 @@ def test_a_session_computes_with_the_served_weights_themselves(tiny_sd):
     unet = served(tiny_sd).unet
     half = worker_half(StripSplit(num_clouds=2, wire="fp32"), unet, 0)
     shared = dict(unet.named_parameters())
-    assert half._unet is not unet
-    assert all(p is shared[name] for name, p in half._unet.named_parameters())
-    assert len(shared) == len(dict(half._unet.named_parameters()))
+    assert half._lanes[0]._unet is not unet
+    assert all(p is shared[name] for name, p in half._lanes[0]._unet.named_parameters())
+    assert len(shared) == len(dict(half._lanes[0]._unet.named_parameters()))
 
 
 def test_a_session_that_is_dropped_in_the_middle_of_a_step_frees_its_unet_in_silence(tiny_sd, capfd):
     half = worker_half(StripSplit(num_clouds=2, stem="clouds", wire="fp32"), served(tiny_sd).unet, 0)
     assert isinstance(half.handle(begin(tiny_sd)), Border)
-    step, unet = weakref.ref(half._step._greenlet), weakref.ref(half._unet)
+    step, unet = weakref.ref(half._lanes[0]._step._greenlet), weakref.ref(half._lanes[0]._unet)
     del half
     assert step() is None, "ended at once, in this thread"
     gc.collect()
@@ -144,7 +147,7 @@ def test_a_step_that_begins_again_forgets_the_one_before(tiny_sd):
     half = worker_half(StripSplit(num_clouds=2, stem="clouds", wire="fp32"), served(tiny_sd).unet, 0)
     first = half.handle(begin(tiny_sd))
     answer = Surroundings(
-        step=0, round=0, path=first.path, statistics=first.statistics, values=torch.ones(1, 32, 8), scales=None
+        step=0, lane=0, round=0, path=first.path, statistics=first.statistics, values=torch.ones(1, 32, 8), scales=None
     )
     second = half.handle(answer)
     again = half.handle(begin(tiny_sd))

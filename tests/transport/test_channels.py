@@ -59,6 +59,27 @@ def test_every_cloud_answers_its_own_message_in_order(channel: Channel) -> None:
             assert torch.equal(ask.payload, answer.payload)
 
 
+def test_rounds_may_overlap_and_every_one_gets_its_own_answers(channel: Channel) -> None:
+    sizes = [3 * CHUNK_BYTES // 4 + 77, 1, 1000]
+    sent = [asks(size=size) for size in sizes]
+    under_way = [channel.post(messages, Answer) for messages in sent]
+    for number, (messages, pending) in enumerate(zip(sent, under_way, strict=True)):
+        answers = pending.wait()
+        assert [a.number for a in answers] == [number + 1] * 2, "asked in this order"
+        assert all(torch.equal(ask.payload, a.payload) for ask, a in zip(messages, answers, strict=True))
+    assert channel.traffic.rounds == 3
+
+
+def test_a_round_that_fails_ends_those_behind_it(channel: Channel) -> None:
+    channel.post(asks(), Answer).wait()
+    with pytest.raises(Unsupported), channel:
+        first = channel.post(asks("refuse"), Answer)
+        channel.post(asks(size=CHUNK_BYTES), Answer)
+        first.wait()
+    with pytest.raises(TransportError, match="sessions with the clouds have ended"):
+        channel.post(asks(), Answer)
+
+
 def test_optional_tensors(channel: Channel) -> None:
     ask = Ask(manner="echo", payload=torch.ones(3), weight=torch.full((3,), 2.0))
     assert channel.exchange([ask, asks()[0]], Answer)[0].payload.tolist() == [2, 2, 2]

@@ -43,8 +43,8 @@ def network(tiny_sd):
         yield NetworkClouds(*found)
 
 
-def picture(folder, clouds=None, **arguments):
-    pipe = in_process(folder, SPEC)
+def picture(folder, clouds=None, spec=SPEC, **arguments):
+    pipe = in_process(folder, spec)
     pipe._clouds = clouds or pipe._clouds
     return pipe("a red hat", **SMALL | arguments).images
 
@@ -65,15 +65,22 @@ def test_a_picture_over_the_network_is_the_one_in_process(tiny_sd, network):
     assert torch.equal(picture(tiny_sd, network), picture(tiny_sd))
 
 
+def test_halves_that_overlap_over_the_network_give_the_picture_of_halves_that_do_not(tiny_sd, network):
+    spec = StripSplit(num_clouds=2, wire="fp32", overlap="halves")
+    ours = picture(tiny_sd, network, spec)
+    assert error(ours, picture(tiny_sd, None, StripSplit(num_clouds=2, wire="fp32"))) < 1e-5
+    assert torch.equal(ours, picture(tiny_sd, None, spec))
+
+
 def test_a_client_that_leaves_in_the_middle_of_a_step_makes_room_for_the_next(tiny_sd, network, capfd):
     right = picture(tiny_sd)
     with network.open_channel() as channel:
         open_session(channel, SPEC, served(tiny_sd).fingerprint)
         latent, _ = random_inputs(tiny_sd, size=(8, 8))
-        step = {"step": 0, "timestep": 1.0, "height": 8, "width": 8, "repeats": 2}
-        text = {"prompt_embeds": None, "pooled": None, "time_ids": None}
+        step = {"step": 0, "lane": 0, "timestep": 1.0, "height": 8, "width": 8, "repeats": 2}
+        nothing = dict.fromkeys(("statistics", "values", "scales", "prompt_embeds", "pooled", "time_ids"))
         halves = (latent[:, :, :5].half(), latent[:, :, 3:].half())
-        channel.exchange([Begin(latent=half, **step, **text) for half in halves], Border)
+        channel.exchange([Begin(latent=half, **step, **nothing) for half in halves], Border)
     wait_until_idle()
     assert torch.equal(picture(tiny_sd, network), right)
     assert "Exception ignored" not in capfd.readouterr().err
@@ -95,8 +102,9 @@ def test_a_request_that_does_not_fit_ends_the_session_with_a_sentence(tiny_sd, n
     with network.open_channel() as channel:
         open_session(channel, SPEC, served(tiny_sd).fingerprint)
         latent, _ = random_inputs(tiny_sd, size=(8, 8))
-        step = {"step": 0, "timestep": 1.0, "height": 8, "width": 8, "repeats": 2}
-        wrong = Begin(latent=latent.half(), prompt_embeds=None, pooled=None, time_ids=None, **step)
+        step = {"step": 0, "lane": 0, "timestep": 1.0, "height": 8, "width": 8, "repeats": 2}
+        nothing = dict.fromkeys(("statistics", "values", "scales", "prompt_embeds", "pooled", "time_ids"))
+        wrong = Begin(latent=latent.half(), **nothing, **step)
         with pytest.raises(SfumatoError, match=r"^cloud-[12] .*: a tensor of shape .* does not fit where it came"):
             channel.exchange([wrong, wrong], Border)
     wait_until_idle()

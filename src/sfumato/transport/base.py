@@ -1,11 +1,13 @@
-"""The one seam between a protocol and the network: :meth:`Channel.exchange`."""
+"""The one seam between a protocol and the network: :meth:`Channel.exchange`, and :meth:`Channel.post`."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from time import perf_counter
 from types import TracebackType
-from typing import NamedTuple, Self, TypeVar, final
+from typing import Generic, NamedTuple, Self, TypeVar, final
 
 from sfumato.errors import SfumatoError, SpecMismatch, TransportError, Unsupported, WireError, WorkerError
 from sfumato.wire.messages import Message, Refusal
@@ -54,7 +56,7 @@ class Traffic:
     clouds: tuple[str, ...]
     rounds: int = 0
     waiting_seconds: float = 0.0
-    """Time between handing a round to the transport and having every reply decoded."""
+    """Time that the client spent handing rounds to the transport, and waiting until every reply was decoded."""
     codec_seconds: float = 0.0
     """The part of waiting that the client spent turning messages into bytes and back."""
     by_topic: list[dict[str, Tally]] = field(default_factory=list)
@@ -84,7 +86,7 @@ class Traffic:
 
 
 class Channel(ABC):
-    """A session with every cloud of one run, in lock step.
+    """A session with every cloud of one run, in lock step: each round asks every cloud.
 
     Closing it ends the sessions. A channel that raised is dead: no fall-back, no retry with fewer clouds.
     """
@@ -113,25 +115,43 @@ class Channel(ABC):
             WireError: a reply was damaged or of another kind.
             WorkerError, SpecMismatch: a cloud said no.
         """
+        return self.post(requests, reply).wait()
+
+    @final
+    def post(self, requests: Sequence[Message], reply: type[Reply]) -> "Pending[Reply]":
+        """Starts a round, and returns while it is under way; every cloud answers in the order in which it was asked.
+
+        Args and errors are those of :meth:`exchange`.
+        """
         if len(requests) != self.num_clouds:
             raise AssertionError(f"{len(requests)} messages for {self.num_clouds} clouds")
         if self._closed:
             raise TransportError("the sessions with the clouds have ended; open a new channel")
+        with self._working():
+            return Pending(self, requests, reply, self._start(requests, (reply, Refusal)))
+
+    @contextmanager
+    def _working(self) -> Iterator[None]:
+        """Counts the time that the caller spends in here; a failure ends the sessions."""
+        started = perf_counter()
         try:
-            return self._round(requests, reply)
+            yield
         except BaseException:
             self.close()
             raise
+        finally:
+            self.traffic.waiting_seconds += perf_counter() - started
 
-    def _round(self, requests: Sequence[Message], reply: type[Reply]) -> list[Reply]:
-        started = perf_counter()
-        delivered = self._deliver(requests, (reply, Refusal))
-        self.traffic.waiting_seconds += perf_counter() - started
-        self.traffic.rounds += 1
-        for i, (request, d) in enumerate(zip(requests, delivered, strict=True)):
-            tally = self.traffic.by_topic[i].setdefault(request.topic, Tally())
-            tally.add(d.sent_bytes, d.received_bytes)
-        return [self._accept(i, d.reply, reply) for i, d in enumerate(delivered)]
+    def _finish(
+        self, requests: Sequence[Message], kind: type[Reply], wait: Callable[[], list[Delivered]]
+    ) -> list[Reply]:
+        with self._working():
+            delivered = wait()
+            self.traffic.rounds += 1
+            for i, (request, d) in enumerate(zip(requests, delivered, strict=True)):
+                tally = self.traffic.by_topic[i].setdefault(request.topic, Tally())
+                tally.add(d.sent_bytes, d.received_bytes)
+            return [self._accept(i, d.reply, kind) for i, d in enumerate(delivered)]
 
     def _accept(self, cloud: int, message: Message, kind: type[Reply]) -> Reply:
         if isinstance(message, kind):
@@ -141,8 +161,8 @@ class Channel(ABC):
         raise WireError(f"{self.traffic.clouds[cloud]} answered {type(message).__name__} where {kind.__name__} was due")
 
     @abstractmethod
-    def _deliver(self, requests: Sequence[Message], kinds: tuple[type[Message], ...]) -> list[Delivered]:
-        """Carries one round; ``kinds`` are the replies that may come."""
+    def _start(self, requests: Sequence[Message], kinds: tuple[type[Message], ...]) -> Callable[[], list[Delivered]]:
+        """Starts a round; ``kinds`` are the replies that may come, and the result waits for them."""
 
     def _end(self) -> None:
         """Ends the sessions; called once."""
@@ -161,6 +181,27 @@ class Channel(ABC):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+class Pending(Generic[Reply]):
+    """A round under way."""
+
+    def __init__(
+        self,
+        channel: Channel,
+        requests: Sequence[Message],
+        reply: type[Reply],
+        wait: Callable[[], list[Delivered]],
+    ):
+        self._finish = partial(channel._finish, requests, reply, wait)
+
+    def wait(self) -> list[Reply]:
+        """Every cloud's reply, in their order; called once.
+
+        Raises:
+            TransportError, WireError, WorkerError, SpecMismatch: as :meth:`Channel.exchange`.
+        """
+        return self._finish()
 
 
 _REFUSALS: dict[str, type[SfumatoError]] = {

@@ -1,7 +1,8 @@
 """One bidirectional gRPC stream per cloud, TLS both ways, all clouds driven in lock step."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from time import perf_counter
 from typing import Any
 
@@ -69,6 +70,7 @@ class GrpcChannel(Channel):
         self._timeout_seconds = timeout_seconds
         self._max_data_bytes = max_data_bytes
         self._seq = 0
+        self._under_way: list[Future[list[tuple[int, Received, float]]]] = []
         options = stream_options(keep_alive or KeepAlive())
         self._links = [
             _Link(address, keys, token, options) for address, token in zip(addresses, keys.tokens, strict=True)
@@ -82,23 +84,30 @@ class GrpcChannel(Channel):
     async def _open(self) -> None:
         await _all_of([link.open() for link in self._links])
 
-    def _deliver(self, requests: Sequence[Message], kinds: tuple[type[Message], ...]) -> list[Delivered]:
+    def _start(self, requests: Sequence[Message], kinds: tuple[type[Message], ...]) -> Callable[[], list[Delivered]]:
         started = perf_counter()
         encoded = [encode(request) for request in requests]
-        encoding = perf_counter() - started
+        self.traffic.codec_seconds += perf_counter() - started
         self._seq += 1
-        answers = network_loop().run(self._exchange(encoded))
-        decoding = perf_counter()
-        delivered = []
-        for sent_bytes, received, answered in answers:
-            reply = decode(received.header, received.data, kinds, max_data_bytes=self._max_data_bytes)
-            delivered.append(Delivered(reply, sent_bytes, received.framed_bytes, answered - started))
-        self.traffic.codec_seconds += encoding + perf_counter() - decoding
-        return delivered
+        under_way = network_loop().start(self._exchange(self._seq, encoded))
+        self._under_way.append(under_way)
 
-    async def _exchange(self, encoded: Sequence[Encoded]) -> list[tuple[int, Received, float]]:
+        def wait() -> list[Delivered]:
+            answers = network_loop().result(under_way)
+            self._under_way.remove(under_way)
+            decoding = perf_counter()
+            delivered = []
+            for sent_bytes, received, answered in answers:
+                reply = decode(received.header, received.data, kinds, max_data_bytes=self._max_data_bytes)
+                delivered.append(Delivered(reply, sent_bytes, received.framed_bytes, answered - started))
+            self.traffic.codec_seconds += perf_counter() - decoding
+            return delivered
+
+        return wait
+
+    async def _exchange(self, seq: int, encoded: Sequence[Encoded]) -> list[tuple[int, Received, float]]:
         tasks = [
-            asyncio.ensure_future(link.exchange(self._seq, message, self._max_data_bytes))
+            asyncio.ensure_future(link.exchange(seq, message, self._max_data_bytes))
             for link, message in zip(self._links, encoded, strict=True)
         ]
         try:
@@ -121,6 +130,8 @@ class GrpcChannel(Channel):
         )
 
     def _end(self) -> None:
+        for future in self._under_way:
+            future.cancel()
         network_loop().run(self._close())
 
     async def _close(self) -> None:
@@ -148,6 +159,8 @@ class _Link:
         self._channel: Any = None
         self._call: Any = None
         self._opened = False
+        # Rounds may overlap: their messages follow one another whole, each way. Locks are fair, hence in order.
+        self._sending, self._receiving = asyncio.Lock(), asyncio.Lock()
 
     async def open(self) -> None:
         credentials = grpc.ssl_channel_credentials(self._keys.authority, self._keys.key, self._keys.certificate)
@@ -168,9 +181,10 @@ class _Link:
 
     async def exchange(self, seq: int, message: Encoded, max_data_bytes: int) -> tuple[int, Received, float]:
         """Sends one message and awaits the answer; reading starts at once, so that an early no is heard."""
-        reading = asyncio.ensure_future(receive(self._call.read, max_data_bytes=max_data_bytes))
+        reading = asyncio.ensure_future(self._receive(max_data_bytes))
         try:
-            sent_bytes = await self._send(seq, message)
+            async with self._sending:
+                sent_bytes = await self._send(seq, message)
             received = await reading
         except (grpc.aio.AioRpcError, grpc.aio.UsageError, asyncio.InvalidStateError):
             raise await self._failure() from None
@@ -185,6 +199,10 @@ class _Link:
         if received.seq != seq:
             raise WireError(f"{self.address} answered request {received.seq} instead of {seq}: it is out of step")
         return sent_bytes, received, perf_counter()
+
+    async def _receive(self, max_data_bytes: int) -> Received | None:
+        async with self._receiving:
+            return await receive(self._call.read, max_data_bytes=max_data_bytes)
 
     async def _send(self, seq: int, message: Encoded) -> int:
         try:

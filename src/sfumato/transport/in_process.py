@@ -18,11 +18,11 @@ class InProcessChannel(Channel):
         super().__init__([f"cloud-{i + 1}" for i in range(len(handlers))])
         self._handlers = list(handlers)
 
-    def _deliver(self, requests: Sequence[Message], kinds: tuple[type[Message], ...]) -> list[Delivered]:  # noqa: ARG002
+    def _start(self, requests: Sequence[Message], kinds: tuple[type[Message], ...]) -> Callable[[], list[Delivered]]:  # noqa: ARG002
         started = perf_counter()
         delivered = []
         for handler, request in zip(self._handlers, requests, strict=True):
             reply = handler(request)
             seconds = perf_counter() - started
             delivered.append(Delivered(reply, encoded_size(request), encoded_size(reply), seconds))
-        return delivered
+        return lambda: delivered

@@ -7,6 +7,7 @@ the first channel, hence after any fork that a program does before it talks to c
 import asyncio
 import atexit
 from collections.abc import Coroutine
+from concurrent.futures import Future
 from functools import cache
 from threading import Thread
 from typing import Any, TypeVar
@@ -25,7 +26,14 @@ class NetworkLoop:
 
     def run(self, coroutine: Coroutine[Any, Any, Result]) -> Result:
         """Runs a coroutine on the loop and waits for it; an interrupt of the caller cancels it."""
-        future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        return self.result(self.start(coroutine))
+
+    def start(self, coroutine: Coroutine[Any, Any, Result]) -> "Future[Result]":
+        """Runs a coroutine on the loop."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+
+    def result(self, future: "Future[Result]") -> Result:
+        """Waits for what was started; an interrupt of the caller cancels it."""
         try:
             return future.result()
         except BaseException:

@@ -28,12 +28,12 @@ from sfumato.transport.stream import (
     TOKEN_KEY,
     KeepAlive,
     Received,
-    receive,
     send,
     stream_options,
 )
 from sfumato.wire.codec import MAX_DATA_BYTES, Encoded, decode, encode
 from sfumato.wire.messages import Message, Refusal
+from sfumato.worker.reader import Reader, give_up
 
 _LOG = logging.getLogger("sfumato.worker")
 
@@ -152,23 +152,29 @@ class CloudService:
         made: list[Session],
         computing: list[Future[tuple[Encoded, bool]]],
     ) -> None:
-        async def read() -> object:
-            async with asyncio.timeout(self._limits.idle_seconds):
-                return await context.read()
-
         seq, goes_on = 0, True
-        while goes_on:
-            seq += 1
-            try:
-                received = await receive(read, max_data_bytes=self._limits.max_data_bytes)
-            except WireError as error:
-                await send(context.write, seq, encode(Refusal(error="WireError", sentence=str(error))))
-                return
-            if received is None:
-                return
-            computing[:] = [thread.submit(self._answer, made, seq, received)]
-            reply, goes_on = await asyncio.wrap_future(computing[0])
-            await send(context.write, received.seq, reply)
+        reader = Reader(context.read, self._limits.max_data_bytes, self._limits.idle_seconds)
+        sending: asyncio.Task[object] = asyncio.ensure_future(asyncio.sleep(0))
+        try:
+            while goes_on:
+                seq += 1
+                try:
+                    received = await reader.message()
+                except WireError as error:
+                    await sending
+                    await send(context.write, seq, encode(Refusal(error="WireError", sentence=str(error))))
+                    return
+                if received is None:
+                    return
+                computing[:] = [thread.submit(self._answer, made, seq, received)]
+                reply, goes_on = await asyncio.wrap_future(computing[0])
+                # A client may have asked for more meanwhile: the answer travels while the next one is computed.
+                await sending
+                sending = asyncio.ensure_future(reader.then(send(context.write, received.seq, reply)))
+            await sending
+        finally:
+            give_up(sending)
+            reader.stop()
 
     def _answer(self, made: list[Session], seq: int, received: Received) -> tuple[Encoded, bool]:
         """Decodes, computes and encodes in the session's thread; the flag: does the session go on?"""

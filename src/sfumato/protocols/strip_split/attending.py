@@ -37,7 +37,7 @@ class Attention:
         if self._text is not text:
             self._text, self._of_text = text, {}
 
-    def block(self, path: str, features: FeatureMap, statistics: tuple[Tensor, Tensor] | None) -> Gathered:
+    def block(self, path: str, features: FeatureMap, statistics: tuple[Tensor, Tensor] | None, rows: slice) -> Gathered:
         """What the attention of one transformer block adds to its tokens, as a map.
 
         Where the guidance halves are still the same, ``features`` has one of them, and the text parts them.
@@ -46,6 +46,7 @@ class Attention:
             path: of the block.
             features: of a transformer's first block its input, of others the hidden state.
             statistics: of the group norm before the first block.
+            rows: of the text, which the answer has.
         """
         transformer = self._unet.get_submodule(path.rsplit(".", 2)[0])
         block = self._unet.get_submodule(path)
@@ -55,13 +56,13 @@ class Attention:
             hidden = project_in(transformer, normalise(features, *statistics, transformer.norm))
         delta = _attend_to_itself(block.attn1, block.norm1(hidden))
         if self._spec.cross_attention == "client":
-            keys, values = self._keys_values(f"{path}.attn2", block.attn2)
+            keys, values = self._keys_values(f"{path}.attn2", block.attn2, rows)
             query = block.attn2.to_q(block.norm2(hidden + delta))
             found = block.attn2.to_out[0](_product(block.attn2.heads, _for_all(query, len(keys)), keys, values))
             delta = _for_all(delta, len(found)) + found
         return as_map(delta, (features.shape[2], features.shape[3]))
 
-    def gathered(self, path: str, features: FeatureMap) -> Gathered:
+    def gathered(self, path: str, features: FeatureMap, rows: slice) -> Gathered:
         """What one attention layer gathers before its last projection, from hidden states or from queries."""
         attn = self._unet.get_submodule(path)
         tokens = as_tokens(features)
@@ -72,14 +73,15 @@ class Attention:
                 query, keys, values = tokens.chunk(3, dim=-1)
         else:
             query = attn.to_q(tokens) if self._spec.attention == "hidden" else tokens
-            keys, values = self._keys_values(path, attn)
+            keys, values = self._keys_values(path, attn, rows)
             query = _for_all(query, len(keys))
         return as_map(_product(attn.heads, query, keys, values), (features.shape[2], features.shape[3]))
 
-    def _keys_values(self, path: str, attn: Any) -> KeysValues:
+    def _keys_values(self, path: str, attn: Any, rows: slice) -> KeysValues:
         if path not in self._of_text:
             self._of_text[path] = attn.to_k(self._text), attn.to_v(self._text)
-        return self._of_text[path]
+        keys, values = self._of_text[path]
+        return keys[rows], values[rows]
 
 
 def _for_all(tokens: Tokens, num_rows: int) -> Tensor:

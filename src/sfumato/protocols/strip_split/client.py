@@ -13,7 +13,7 @@ from sfumato.models.weights import Wanted
 from sfumato.protocols.base import BY_CLOUDS, Shares, StepwiseClient
 from sfumato.protocols.strip_split.attending import Attention
 from sfumato.protocols.strip_split.graph import require_splittable, route_of, stem_of
-from sfumato.protocols.strip_split.hosting import Host, crew_of
+from sfumato.protocols.strip_split.hosting import Host, lanes_of, lead
 from sfumato.protocols.strip_split.spec import StripSplit
 from sfumato.protocols.strip_split.stem import Stem
 from sfumato.protocols.strip_split.tiling import Tiling, tiling_of
@@ -87,7 +87,7 @@ class StripSplitClient(StepwiseClient):
         """Layers that can be split, no more tiles than fit the deepest map, and guidance where halves go apart."""
         require_splittable(unet)
         self._tiling(unet, latent_shape)
-        crew_of(self._spec, latent_shape[0], num_rows)
+        lanes_of(self._spec, latent_shape[0], num_rows)
 
     def _tiling(self, unet: nn.Module, latent_shape: tuple[int, ...]) -> Tiling:
         config: Any = unet.config
@@ -113,13 +113,17 @@ class StripSplitClient(StepwiseClient):
             nonlocal told, step
             step += 1
             tiling = self._tiling(unet, tuple(latent.shape))
-            crew = crew_of(self._spec, latent.shape[0], conditioning.batch)
+            lanes = lanes_of(self._spec, latent.shape[0], conditioning.batch)
             attention.begin(conditioning.prompt_embeds)
-            host = Host(self._spec, channel, tiling, crew, attention, step, latent.dtype)
             first = stem.run(latent, timestep, conditioning) if stem else []
-            begin = host.begin(latent, float(timestep), None if told is conditioning else conditioning, first, unet)
+            news = None if told is conditioning else conditioning
             told = conditioning
-            return host.serve(begin, route.asked, unet)
+            walks = []
+            for lane in lanes:
+                host = Host(self._spec, channel, tiling, lane, attention, step, latent.dtype)
+                begin = host.begin(latent, float(timestep), news, first, unet)
+                walks.append(host.walk(begin, route.asked, unet))
+            return torch.cat(lead(channel, walks))
 
         yield remote
 

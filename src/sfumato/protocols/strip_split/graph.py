@@ -91,7 +91,7 @@ def _with_samplers_ahead(found: list[Place], spec: StripSplit) -> list[Place]:
 
 def _without_repetition(found: list[Place], unet: Any, spec: StripSplit) -> list[Place]:
     """Marks where the guidance halves, which differ in the text alone, are still the same."""
-    if unet.config.addition_embed_type is not None or spec.cfg_clouds == "separate":
+    if unet.config.addition_embed_type is not None or spec.cfg_clouds == "separate" or spec.overlap == "halves":
         return found
     last = "cross_attention" if spec.attention != "fused" else "block"
     if spec.cross_attention == "cloud" and spec.attention != "fused":

@@ -1,6 +1,6 @@
 """The client's side of a step: what it does wherever the tiles meet."""
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -12,7 +12,7 @@ from sfumato.protocols.group_norm import merge_exact
 from sfumato.protocols.replies import checked
 from sfumato.protocols.strip_split.attending import Attention
 from sfumato.protocols.strip_split.graph import Place
-from sfumato.protocols.strip_split.packing import Packed, in_a_row, pack, unpack
+from sfumato.protocols.strip_split.packing import Packed, in_a_row, latent_dtype, pack, unpack
 from sfumato.protocols.strip_split.shapes import Batch, asked_shapes, expected, group_at
 from sfumato.protocols.strip_split.spec import (
     Attended,
@@ -28,10 +28,11 @@ from sfumato.protocols.strip_split.stem import Met
 from sfumato.protocols.strip_split.tiling import Tiling
 from sfumato.tensors import FeatureMap, GuidedPrediction, Latent
 from sfumato.transport.base import Channel
+from sfumato.wire.messages import Message
 
 
 class Member(NamedTuple):
-    """One cloud's part: which rows of the batch, and which tile."""
+    """One cloud's part of a lane: which of its rows, and which tile."""
 
     rows: slice
     tile: int
@@ -43,8 +44,21 @@ class Member(NamedTuple):
         return Batch(self.rows.stop - self.rows.start, self.repeats)
 
 
-def crew_of(spec: StripSplit, num_latents: int, num_rows: int) -> list[Member]:
-    """Every cloud's part of a step.
+class Lane(NamedTuple):
+    """Rows of a step that go through the places together, and every cloud's part of them."""
+
+    number: int
+    rows: slice
+    crew: list[Member]
+
+    @property
+    def num_rows(self) -> int:
+        """How many rows."""
+        return self.rows.stop - self.rows.start
+
+
+def lanes_of(spec: StripSplit, num_latents: int, num_rows: int) -> list[Lane]:
+    """Who computes what in a step.
 
     Args:
         spec: how many tiles and halves.
@@ -54,24 +68,46 @@ def crew_of(spec: StripSplit, num_latents: int, num_rows: int) -> list[Member]:
     Raises:
         ValueError: the guidance halves should go to different clouds, and there are none.
     """
-    repeats = num_rows // num_latents
-    if spec.num_halves == 1:
-        return [Member(slice(0, num_rows), tile, repeats) for tile in range(spec.num_tiles)]
-    if repeats != 2:
-        raise ValueError("cfg_clouds=separate needs a guidance_scale above 1: without guidance there are no halves")
-    halves = (slice(0, num_latents), slice(num_latents, num_rows))
-    return [Member(half, tile, 1) for half in halves for tile in range(spec.num_tiles)]
+    halves = [slice(start, start + num_latents) for start in range(0, num_rows, num_latents)]
+    tiles = range(spec.num_tiles)
+    if spec.num_halves == 2:
+        if len(halves) != 2:
+            raise ValueError("cfg_clouds=separate needs a guidance_scale above 1: without guidance there are no halves")
+        return [Lane(0, slice(0, num_rows), [Member(half, tile, 1) for half in halves for tile in tiles])]
+    if spec.num_lanes == 2:
+        first = halves[0]
+        return [Lane(k, half, [Member(first, tile, 1) for tile in tiles]) for k, half in enumerate(halves)]
+    every = slice(0, num_rows)
+    return [Lane(0, every, [Member(every, tile, len(halves)) for tile in tiles])]
+
+
+Walk = Generator[tuple[Sequence[Message], type[Message]], Sequence[Any], GuidedPrediction]
+"""Gives the requests of one round after another and the kind of their replies, takes these, ends with a prediction."""
+
+
+def lead(channel: Channel, walks: Sequence[Walk]) -> list[GuidedPrediction]:
+    """Leads several walks at once: what one was answered is worked out while the others' rounds are under way."""
+    ended: dict[int, GuidedPrediction] = {}
+    under_way = {number: channel.post(*next(walk)) for number, walk in enumerate(walks)}
+    while under_way:
+        for number, pending in list(under_way.items()):
+            try:
+                under_way[number] = channel.post(*walks[number].send(pending.wait()))
+            except StopIteration as end:
+                ended[number] = end.value
+                del under_way[number]
+    return [ended[number] for number in range(len(walks))]
 
 
 class Host:
-    """One step: the client's side of every meeting."""
+    """One step of one lane: the client's side of every meeting."""
 
     def __init__(
         self,
         spec: StripSplit,
         channel: Channel,
         tiling: Tiling,
-        crew: list[Member],
+        lane: Lane,
         attention: Attention,
         step: int,
         dtype: torch.dtype,
@@ -79,11 +115,11 @@ class Host:
         self._spec = spec
         self._channel = channel
         self._tiling = tiling
-        self._crew = crew
+        self._lane = lane
+        self._crew = lane.crew
         self._attention = attention
         self._step = step
         self._dtype = dtype
-        self._num_rows = max(m.rows.stop for m in crew)
         # The input of the transformer that the clouds are in; a sampler behind it may need a part.
         self._input: FeatureMap | None = None
 
@@ -101,10 +137,10 @@ class Host:
         """
         config: Any = unet.config
         needed = self._tiling.needed(0)
-        sent = latent.to(_latent_dtype(self._spec))
+        sent = latent.to(latent_dtype(self._spec.wire))
         wants_text = told is not None and self._spec.cross_attention == "cloud"
         wants_added = told is not None and config.addition_embed_type == "text_time"
-        answers = [self._answers_of(met) for met in first]
+        answers = [self._answers_of(met.of(self._lane.rows)) for met in first]
         statistics = [[s for a in answers if (s := a[i].statistics) is not None] for i, _ in enumerate(self._crew)]
         cells = [
             in_a_row([p for a in answers for p in (a[i].cells, a[i].around) if p is not None]) if first else None
@@ -113,6 +149,7 @@ class Host:
         return [
             Begin(
                 step=self._step,
+                lane=self._lane.number,
                 timestep=timestep,
                 height=self._tiling.height,
                 width=self._tiling.width,
@@ -121,27 +158,31 @@ class Host:
                 statistics=torch.cat([s.flatten() for s in mine]) if mine else None,
                 values=told_cells.values if told_cells else None,
                 scales=told_cells.scales if told_cells else None,
-                prompt_embeds=told.prompt_embeds[m.rows] if told and wants_text else None,
-                pooled=told.pooled[m.rows] if told and wants_added and told.pooled is not None else None,
-                time_ids=told.time_ids[m.rows] if told and wants_added and told.time_ids is not None else None,
+                prompt_embeds=self._told(told.prompt_embeds, m) if told and wants_text else None,
+                pooled=self._told(told.pooled, m) if told and wants_added else None,
+                time_ids=self._told(told.time_ids, m) if told and wants_added else None,
             )
             for m, mine, told_cells in zip(self._crew, statistics, cells, strict=True)
         ]
 
-    def serve(self, begin: Sequence[Begin], asked: Sequence[Place], unet: nn.Module) -> GuidedPrediction:
+    def _told(self, text: Tensor | None, m: Member) -> Tensor | None:
+        return None if text is None else text[self._lane.rows][m.rows]
+
+    def walk(self, begin: Sequence[Begin], asked: Sequence[Place], unet: nn.Module) -> Walk:
         """Leads every cloud through the places where they ask, and puts the prediction together."""
-        requests: Sequence[Any] = begin
+        requests: Sequence[Message] = begin
         for number, place in enumerate(asked):
             kind = Border if place.kind in ("border", "norm") else Hidden
-            found: list[Meeting] = self._channel.exchange(requests, kind)
+            found: Sequence[Meeting] = yield requests, kind
             self._require_in_step(found, number, place)
             requests = self._reply(place, number, found)
-        replies = self._channel.exchange(requests, TilePrediction)
+        replies: Sequence[TilePrediction] = yield requests, TilePrediction
         return self._whole_prediction(replies, unet)
 
     def _require_in_step(self, found: Sequence[Meeting], number: int, place: Place) -> None:
         for cloud, meeting in zip(self._channel.traffic.clouds, found, strict=True):
-            if (meeting.step, meeting.round, meeting.path) != (self._step, number, place.path):
+            where = (meeting.step, meeting.lane, meeting.round, meeting.path)
+            if where != (self._step, self._lane.number, number, place.path):
                 raise WireError(
                     f"{cloud} stopped in round {meeting.round} of step {meeting.step} where round {number} of step "
                     f"{self._step} was due, at {place.path}: it runs other code or another model"
@@ -167,6 +208,7 @@ class Host:
             out.append(
                 kind(
                     step=self._step,
+                    lane=self._lane.number,
                     round=number,
                     path=place.path,
                     statistics=answer.statistics,
@@ -205,8 +247,8 @@ class Host:
         for m, own in zip(self._crew, cells, strict=True):
             whole[(self._part(m, place), slice(None), *tiles[m.tile].slices)] = own.unflatten(2, tiles[m.tile].shape)
         if place.kind == "block":
-            return Met(place, whole, statistics, self._attention.block(place.path, whole, statistics))
-        return Met(place, whole, statistics, self._attention.gathered(place.path, whole))
+            return Met(place, whole, statistics, self._attention.block(place.path, whole, statistics, self._lane.rows))
+        return Met(place, whole, statistics, self._attention.gathered(place.path, whole, self._lane.rows))
 
     def _merged(self, place: Place, parts: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """Statistics of the whole map from those of its tiles, for all rows, in fp64."""
@@ -253,7 +295,7 @@ class Host:
         return torch.cat([torch.cat([x] * (len(hidden) // len(x))), hidden], dim=1)
 
     def _rows_at(self, place: Place) -> int:
-        return self._num_rows // self._crew[0].repeats if place.is_alike else self._num_rows
+        return self._lane.num_rows // self._crew[0].repeats if place.is_alike else self._lane.num_rows
 
     def _part(self, m: Member, place: Place) -> slice:
         return _rows(m, self._rows_at(place))
@@ -262,9 +304,9 @@ class Host:
         tiles = self._tiling.tiles(0)
         channels = unet.config.out_channels
         shapes = [(m.rows.stop - m.rows.start, channels, *tiles[m.tile].shape) for m in self._crew]
-        dtype = _latent_dtype(self._spec)
+        dtype = latent_dtype(self._spec.wire)
         parts = checked(self._channel, [r.prediction for r in replies], shapes, dtype, "a prediction")
-        whole = parts[0].new_empty(self._num_rows, channels, *self._tiling.size(0), dtype=self._dtype)
+        whole = parts[0].new_empty(self._lane.num_rows, channels, *self._tiling.size(0), dtype=self._dtype)
         for m, part in zip(self._crew, parts, strict=True):
             whole[(m.rows, slice(None), *tiles[m.tile].slices)] = part.to(self._dtype)
         return whole
@@ -287,7 +329,3 @@ def _at(features: FeatureMap, cells: Tensor | None, m: Member) -> Tensor:
     """A cloud's rows of a map at some cells; at none of them without ``cells``."""
     mine = features[_rows(m, len(features))].flatten(2)
     return mine[:, :, :0] if cells is None else mine.index_select(2, cells.to(mine.device))
-
-
-def _latent_dtype(spec: StripSplit) -> torch.dtype:
-    return torch.float32 if spec.wire == "fp32" else torch.float16

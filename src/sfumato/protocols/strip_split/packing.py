@@ -117,6 +117,11 @@ def wire_dtype(wire: Wire) -> torch.dtype:
     return torch.int8 if wire == "int8" else _FLOATS[wire]
 
 
+def latent_dtype(wire: Wire) -> torch.dtype:
+    """The format of the latent and the prediction, which never travel as integers."""
+    return torch.float32 if wire == "fp32" else torch.float16
+
+
 def _grouped(cells: Cells, group: int) -> Float[Tensor, "batch groups channels cell"]:
     return cells.unflatten(1, (-1, _group_size(cells.shape[1], group)))
 

@@ -50,6 +50,11 @@ class StripSplit(Spec):
         "how the cells around a tile come to a down- or upsampler that follows attention: ahead, with attention's "
         "answer, or asked, in a round more and fewer bytes up; hidden and qkv always ask",
     )
+    overlap: Literal["none", "halves"] = setting(
+        "none",
+        "halves keeps the guidance halves apart and two rounds under way, so that the client attends to one half while "
+        "the other is on the wire or at the clouds; for links whose round trips or uploads are what a step waits for",
+    )
     cfg_clouds: Literal["shared", "separate"] = setting(
         "shared",
         "separate gives the prompt and the negative prompt to different clouds, half of them each, so that no cloud "
@@ -68,7 +73,14 @@ class StripSplit(Spec):
                 f"num_clouds must be a multiple of {self.num_halves * max(self.num_columns, 1)} "
                 f"(num_columns={self.num_columns}, cfg_clouds={self.cfg_clouds}), got {self.num_clouds}"
             )
+        if self.overlap == "halves" and self.cfg_clouds == "separate":
+            found.append("overlap=halves needs cfg_clouds=shared: clouds of their own overlap already")
         return found
+
+    @property
+    def num_lanes(self) -> int:
+        """Computations under way at once on a cloud."""
+        return 2 if self.overlap == "halves" else 1
 
     @property
     def stem_is_client(self) -> bool:
@@ -150,6 +162,8 @@ class Begin(Message):
     timestep: float
     height: int
     width: int
+    lane: int
+    """Which of the computations under way this is: with ``overlap=halves`` 1 for the prompt's half, else 0."""
     repeats: int
     """Rows of the U-Net's batch for each of the latent's: 2 where both guidance halves run on this cloud."""
     latent: FeatureMap
@@ -171,6 +185,7 @@ class Meeting(Message):
     """
 
     step: int
+    lane: int
     round: int
     path: str
     """The layer of the U-Net at which the cloud waits."""
@@ -234,4 +249,5 @@ class TilePrediction(Message):
     """
 
     step: int
+    lane: int
     prediction: FeatureMap

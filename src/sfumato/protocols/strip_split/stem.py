@@ -29,6 +29,17 @@ class Met(NamedTuple):
     result: FeatureMap | None
     """Attention's, at the last place."""
 
+    def of(self, rows: slice) -> "Met":
+        """Some rows of it; where one guidance half stands for both, that one."""
+        features, result = (None if t is None else _part(t, rows) for t in (self.features, self.result))
+        statistics = self.statistics and (_part(self.statistics[0], rows), _part(self.statistics[1], rows))
+        assert features is not None
+        return Met(self.place, features, statistics, result)
+
+
+def _part(tensor: Tensor, rows: slice) -> Tensor:
+    return tensor[rows] if len(tensor) >= rows.stop else tensor
+
 
 class Stem:
     """Runs diffusers' own U-Net up to the first attention on the whole map.
@@ -51,7 +62,7 @@ class Stem:
         repeats = conditioning.batch // len(latent)
         is_alike = conditioning.added() is None
         sample = latent if is_alike else torch.cat([latent] * repeats)
-        self._alone.begin(self._unet, sample)
+        self._alone.begin(self._unet, sample, slice(0, conditioning.batch))
         try:
             self._unet(sample, timestep, encoder_hidden_states=None, added_cond_kwargs=conditioning.added())
         except _FarEnough:
@@ -72,9 +83,9 @@ class _Alone(Neighbours):
         self._places = {place.path: place for place in route.first}
         self._attention = attention
 
-    def begin(self, unet: Any, sample: Latent) -> None:
-        """Starts a step."""
-        self.met = []
+    def begin(self, unet: Any, sample: Latent, rows: slice) -> None:
+        """Starts a step; ``rows`` are those of the text."""
+        self.met, self._rows = [], rows
         height, width = sample.shape[-2:]
         self._tiling = Tiling(height, width, 1, 1, len(unet.config.block_out_channels))
 
@@ -89,7 +100,9 @@ class _Alone(Neighbours):
     @no_type_check
     def attended(self, path, own, norm) -> Reply:
         statistics = group_statistics(own, norm.num_groups)
-        self.met.append(Met(self._places[path], own, statistics, self._attention.block(path, own, statistics)))
+        self.met.append(
+            Met(self._places[path], own, statistics, self._attention.block(path, own, statistics, self._rows))
+        )
         raise _FarEnough
 
     @no_type_check
