@@ -5,10 +5,8 @@ The commands take turns, so that other load on the machine hits all alike, and e
 
 import json
 import os
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,11 +17,11 @@ from rich.progress import Progress
 from rich.table import Table
 
 from sfumato.bench import stock_script
+from sfumato.bench.watched import watch
 from sfumato.models.folder import find_model
 
 PROMPT = "a young woman with red hair and glasses, blue background"
 SEED = 7
-_POLL_SECONDS = 0.05
 _MIB = 1 << 20
 
 
@@ -59,25 +57,6 @@ def commands(model: Path, steps: int, folder: Path) -> list[Command]:
     ]
 
 
-def _pss(pid: int) -> int:
-    try:
-        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    except OSError:
-        return 0
-    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
-
-
-def _descendants(pid: int) -> list[int]:
-    found: list[int] = []
-    try:
-        for task in Path(f"/proc/{pid}/task").iterdir():
-            for child in (task / "children").read_text().split():
-                found += [int(child), *_descendants(int(child))]
-    except OSError:
-        return found
-    return found
-
-
 def run_once(command: Command, into: Measured, report: Path) -> None:
     """Runs a command as a whole process and adds what it took.
 
@@ -85,26 +64,10 @@ def run_once(command: Command, into: Measured, report: Path) -> None:
         RuntimeError: the command failed.
     """
     report.unlink(missing_ok=True)
-    started = time.perf_counter()
-    # Idle threads sleep in every command alike; spinning ones make timings on a shared machine meaningless.
-    environment = {**os.environ, "OMP_WAIT_POLICY": "passive"}
-    process = subprocess.Popen(command.arguments, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment)
-    largest = 0
-    while True:
-        pid, status, usage = os.wait4(process.pid, os.WNOHANG)
-        if pid:
-            break
-        largest = max([largest, *(_pss(child) for child in _descendants(process.pid))])
-        time.sleep(_POLL_SECONDS)
-    into.seconds.append(time.perf_counter() - started)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    assert process.stderr is not None
-    said = process.stderr.read().decode(errors="replace")
-    process.stderr.close()
-    if process.returncode:
-        raise RuntimeError(f"{command.name} failed: {said.strip()[-300:]}")
-    into.client_bytes.append(usage.ru_maxrss * 1024)
-    into.cloud_bytes.append(largest)
+    watched = watch(command.name, command.arguments)
+    into.seconds.append(watched.seconds)
+    into.client_bytes.append(watched.peak_bytes)
+    into.cloud_bytes.append(watched.largest_child_bytes)
     if report.exists():
         into.reports.append(json.loads(report.read_text())["totals"])
 
