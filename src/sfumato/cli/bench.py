@@ -1,8 +1,11 @@
 """``sfumato bench …``."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from sfumato.cli.bench_steps import numbers
 
 
 def transport_bench(
@@ -26,15 +29,42 @@ def generate_bench(
 
 
 def fidelity_bench(
-    model: Annotated[str, typer.Option(help="Model folder or name.")] = "portraits",
+    model: Annotated[str, typer.Option(help="Model folder or name; random:sd15 is SD 1.5 with random weights.")] = (
+        "portraits"
+    ),
+    protocol: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--protocol",
+            metavar="'NAME [FIELD=VALUE ...]'",
+            help="A protocol with settings, such as 'strip-split wire=int8'; repeatable. Without: both merges of "
+            "layer-split.",
+        ),
+    ] = None,
     steps: Annotated[int, typer.Option(min=1, help="DDIM steps; the paper takes 50.")] = 50,
     guidance_scale: Annotated[float, typer.Option(help="The paper takes 5.")] = 5.0,
     clouds: Annotated[str, typer.Option(metavar="N[,N...]", help="Numbers of clouds.")] = "2,4,8",
+    seeds: Annotated[int, typer.Option(min=1, help="Pictures of each of the four prompts.")] = 1,
+    one_pass: Annotated[
+        bool, typer.Option("--one-pass", help="Compare one call of the U-Net in place of final pictures.")
+    ] = False,
+    out: Annotated[Path | None, typer.Option(help="Folder for the table, rows as JSON lines, and pictures.")] = None,
 ) -> None:
-    """Compares the pictures of layer-split with those of plain, for both ways of merging group statistics."""
-    from sfumato.bench.fidelity import bench_fidelity
+    """Compares the pictures of split protocols with those of plain, in PSNR."""
+    from sfumato.bench.fidelity import DEFAULT_WAYS, FidelityRequest, bench_fidelity
 
-    bench_fidelity(model, steps=steps, guidance_scale=guidance_scale, num_clouds=_numbers(clouds))
+    bench_fidelity(
+        FidelityRequest(
+            model=model,
+            ways=protocol or DEFAULT_WAYS,
+            num_clouds=numbers(clouds),
+            steps=steps,
+            guidance_scale=guidance_scale,
+            seeds=seeds,
+            one_pass=one_pass,
+            out=out,
+        )
+    )
 
 
 def sweep_bench(
@@ -46,11 +76,4 @@ def sweep_bench(
     """Times the batches of 'experiment ppidm-fidelity' beside the bare U-Net calls they need; minutes."""
     from sfumato.bench.sweep import bench_sweep
 
-    bench_sweep(model, num_clouds=_numbers(clouds), steps=steps, batch_size=batch_size)
-
-
-def _numbers(clouds: str) -> list[int]:
-    try:
-        return [int(n) for n in clouds.split(",")]
-    except ValueError:
-        raise ValueError(f"--clouds must be numbers with commas between them, got {clouds!r}") from None
+    bench_sweep(model, num_clouds=numbers(clouds), steps=steps, batch_size=batch_size)

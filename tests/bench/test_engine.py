@@ -1,0 +1,56 @@
+"""One step in one process: its time, and its numbers."""
+
+import torch
+
+from sfumato.bench.engine import EngineRequest, KernelClock, idle_seconds, measure
+from sfumato.bench.fidelity import FidelityRequest, measure_one_pass
+from sfumato.bench.ways import named_way
+
+
+def test_the_clock_sees_operators_and_not_python():
+    large = torch.ones(400, 400)
+    with KernelClock() as clock:
+        sum(range(1_000_000))
+        assert clock.seconds == 0
+        large @ large
+    assert clock.num_calls == 1
+    assert clock.seconds > 0
+
+
+def test_what_computes_nothing_takes_no_time():
+    idle = idle_seconds()
+    assert 0 < idle < 1e-3
+    with KernelClock(10 * idle) as clock:
+        torch.zeros(2).view(2, 1)
+    assert clock.seconds < 1e-3
+
+
+def test_kernels_and_engine_make_up_a_step(tiny_sd):
+    ways = [named_way(text, 2) for text in ("layer-split", "strip-split")]
+    request = EngineRequest(
+        model=str(tiny_sd.path), ways=[], num_clouds=[], repeats=2, threads=1, height=32, width=32, out=None
+    )
+    threads = torch.get_num_threads()
+    unsplit, *split = measure(request, ways, lambda _: None)
+    assert torch.get_num_threads() == threads
+    assert unsplit.codec_seconds == 0
+    for times in split:
+        assert times.kernel_calls > unsplit.kernel_calls
+        assert 0 < times.codec_seconds < times.wall_seconds
+        assert times.kernel_seconds > 0
+
+
+def test_a_wider_wire_is_closer_in_one_pass(tiny_sd):
+    request = FidelityRequest(
+        model=str(tiny_sd.path),
+        ways=[],
+        num_clouds=[],
+        steps=1,
+        guidance_scale=5.0,
+        seeds=1,
+        one_pass=True,
+        out=None,
+    )
+    ways = [named_way(f"strip-split wire={wire}", 2) for wire in ("fp32", "fp16", "int8")]
+    fp32, fp16, int8 = (row.decibels for row in measure_one_pass(request, ways, lambda _: None))
+    assert fp32 >= 120 > fp16 >= 60 > int8 > 30
