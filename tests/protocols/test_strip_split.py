@@ -9,6 +9,7 @@ from recorded import in_process, served
 from sfumato.protocols.plain.spec import Plain
 from sfumato.protocols.strip_split.graph import route_of
 from sfumato.protocols.strip_split.spec import Meeting, StripSplit
+from sfumato.wire.codec import encoded_size
 
 EXACT = [
     ("tiny_sd", {"num_clouds": 1}, {}),
@@ -55,6 +56,51 @@ def test_the_second_step_equals_it_too_although_the_text_is_told_once(tiny_sdxl)
     latent, text = random_inputs(tiny_sdxl)
     spec = StripSplit(num_clouds=2, wire="fp32", cross_attention="cloud")
     assert error(split_pass(tiny_sdxl, spec, latent, text, num_steps=2), unsplit_pass(tiny_sdxl, latent, text)) <= 1e-4
+
+
+@pytest.mark.parametrize("model", ["tiny_sd", "tiny_sdxl"])
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"attention": "hidden"}, {"stem": "clouds", "overlap": "halves"}, {"cfg_clouds": "separate"}],
+    ids=str,
+)
+def test_attention_used_again_is_exact_where_nothing_changes(request, model, settings):
+    """Steps 4 and 6 compute attention; 5 is given the same latent, so that what it uses again is what it would find."""
+    folder = request.getfixturevalue(model)
+    latent, text = random_inputs(folder, size=(12, 10))
+    spec = StripSplit(num_clouds=2, wire="fp32", attention_every=2, **settings)
+    kinds: list[str] = []
+
+    def watch(cloud, handle):
+        return lambda message: (kinds.append(type(message).__name__), handle(message))[1]
+
+    ours = split_pass(folder, spec, latent, text, watch, num_steps=6)
+    assert error(ours, unsplit_pass(folder, latent, text)) <= 1e-4
+    steps = " ".join(kinds).split("Begin")[1:]
+    last_begun = steps[spec.num_lanes * spec.num_clouds - 1 :: spec.num_lanes * spec.num_clouds]
+    assert ["Attended" in step for step in last_begun] == [True] * 5 + [False]
+
+
+def test_differences_in_four_bits_are_close_and_send_less(tiny_sd):
+    latent, text = random_inputs(tiny_sd)
+    sent = {}
+
+    def counted(name):
+        def watch(_, handle):
+            def answer(message):
+                sent[name] = sent.get(name, 0) + encoded_size(message)
+                return handle(message)
+
+            return answer
+
+        return watch
+
+    whole = unsplit_pass(tiny_sd, latent, text)
+    for name, settings in {"int8": {}, "int4": {"differences": "int4"}}.items():
+        spec = StripSplit(num_clouds=4, wire="int8", **settings)
+        found = split_pass(tiny_sd, spec, latent, text, counted(name), num_steps=3)
+        assert 1e-6 < error(found, whole) < 0.1
+    assert sent["int4"] < 0.95 * sent["int8"]
 
 
 @pytest.mark.parametrize(("wire", "most"), [("fp16", 5e-3), ("int8", 0.1)])

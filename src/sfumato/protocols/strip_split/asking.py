@@ -1,6 +1,6 @@
 """A tile's neighbours as a cloud sees them: every one is asked through the client."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import no_type_check
 
 import torch
@@ -8,9 +8,9 @@ from torch import Tensor
 
 from sfumato.errors import WireError
 from sfumato.protocols.group_norm import group_statistics
-from sfumato.protocols.strip_split.graph import Route
+from sfumato.protocols.strip_split.graph import Place, Route
 from sfumato.protocols.strip_split.layers import Around, Neighbours, Reply, Ring
-from sfumato.protocols.strip_split.packing import Packed, Row, Wire, cut, pack, unpack, wire_dtype
+from sfumato.protocols.strip_split.packing import Memory, Packed, Row, Wire, cut, pack, unpack, wire_dtype
 from sfumato.protocols.strip_split.shapes import Batch, Shapes, answer_shapes, expected
 from sfumato.protocols.strip_split.spec import Attended, Begin, Border, Hidden, Meeting, StripSplit, Surroundings
 from sfumato.protocols.strip_split.tiling import Halo, Tiling
@@ -26,19 +26,24 @@ class AskingNeighbours(Neighbours):
     step: int
     lane: int
 
-    def __init__(self, spec: StripSplit, route: Route, tile: int):
+    def __init__(self, spec: StripSplit, routes: Sequence[Route], tile: int):
         self._spec = spec
         self._tile = tile
-        self._num_first = len(route.first)
-        self._places = {place.path: place for place in route.all}
-        self._samplers = {p.ahead.path: (p.level, p.ahead.reach) for p in route.all if p.ahead}
-        self._skips = {place.skip for place in route.all}
+        self._routes = routes
+        self._memory = Memory()
+        # What attention gave last, for steps that use it again.
+        self._attended: dict[str, Tensor] = {}
 
     def begin(self, request: Begin, tiling: Tiling, rows: int, dtype: torch.dtype) -> None:
         """Starts a step."""
         self.step, self._tiling, self._dtype = request.step, tiling, dtype
         self.lane, self._batch = request.lane, Batch(rows, request.repeats)
-        self._told = _Told(request, self._spec.wire, self._num_first)
+        self._reuses = self._spec.reuses_attention(request.step)
+        route = self._routes[self._reuses]
+        self._places = {place.path: place for place in route.all}
+        self._samplers = {p.ahead.path: (p.level, p.ahead.reach) for p in route.all if p.ahead}
+        self._skips = {place.skip for place in route.all}
+        self._told = _Told(request, self._spec.wire, len(route.first))
         self._round = 0
         self._asked: Meeting | None = None
         # Cells around the tile: of samplers to come, and of maps that a skip connection will lead to again.
@@ -84,11 +89,16 @@ class AskingNeighbours(Neighbours):
 
     @no_type_check
     def attended(self, path, own, norm):
-        """Asks with the whole tile."""
+        """Asks with the whole tile, or remembers what came of it in an earlier step."""
+        if self._reuses:
+            before = f"{path.rsplit('.', 2)[0]}.norm"
+            return Reply(self._last(path, own), None if norm is None else self.whole_statistics(before, own, norm))
         place = self._places[path]
         cells, around, statistics = self._meet(Hidden, place, own, own.flatten(2), norm)
         num_cells = own.shape[2] * own.shape[3]
         answer = cells[:, :, :num_cells].unflatten(2, own.shape[2:])
+        if self._spec.attention_every > 1:
+            self._attended[path] = answer
         if around is None:
             return Reply(answer, statistics)
         if not around.shape[2]:
@@ -99,12 +109,18 @@ class AskingNeighbours(Neighbours):
         delta = cells[:, :, num_cells:].unsqueeze(2)
         return Reply(answer, statistics, Ring(place.ahead.path, delta, x, *hidden))
 
+    def _last(self, path: str, own: Tensor) -> Tensor:
+        last = self._attended.get(path)
+        if last is None or last.shape[0] != own.shape[0] or last.shape[2:] != own.shape[2:]:
+            raise WireError("a step came that uses attention's results again, and there are none that fit")
+        return last
+
     @no_type_check
     def _meet(self, kind, place, own, cells, norm):
         """What comes back at a place, for all rows: cells, those around, statistics."""
-        due = answer_shapes(place, self._tiling, self._tile, self._batch)
+        due = answer_shapes(place, self._tiling, self._tile, self._batch, self._spec, self.step)
         if self._told.is_next():
-            return self._for_all(self._told.take(due))
+            return self._for_all(place, due, self._told.take(due))
         rows = self._batch.rows_at(place)
         packed = pack(cells[:rows], self._spec.wire, due.group)
         self._asked = kind(
@@ -118,16 +134,24 @@ class AskingNeighbours(Neighbours):
         )
         answer = self.ask(self._asked)
         self._round += 1
-        return self._for_all(_read(answer, due, self._spec.wire))
+        return self._for_all(place, due, _read(answer, due))
 
     @no_type_check
-    def _for_all(self, answer):
+    def _for_all(self, place, due, answer):
         cells, around, statistics = answer
         return (
-            self._spread(unpack(cells, self._dtype), 0),
-            None if around is None else self._spread(unpack(around, self._dtype), 0),
+            self._spread(self._unpacked(place, due, cells), 0),
+            None if around is None else self._spread(unpack(around, self._dtype, due.wire), 0),
             None if statistics is None else self._spread(statistics, 1),
         )
+
+    def _unpacked(self, place: Place, due: Shapes, cells: Packed) -> Tensor:
+        if self._spec.differences == "none" or place.kind in ("border", "norm"):
+            return unpack(cells, self._dtype, due.format)
+        try:
+            return self._memory.unpack(place.path, cells, due.format).to(self._dtype)
+        except (KeyError, RuntimeError) as error:
+            raise WireError("a difference came to a step that this cloud does not know") from error
 
     def _spread(self, tensor: Tensor, dim: int) -> Tensor:
         """The same for both guidance halves, where it came once."""
@@ -140,9 +164,15 @@ class _Told:
     def __init__(self, request: Begin, wire: Wire, num_places: int):
         self._wire, self._left = wire, num_places
         is_told, has_scales = num_places > 0, num_places > 0 and wire == "int8"
-        require_optional(request.statistics, (None,) if is_told else None, torch.float32)
-        require_optional(request.values, (None,) if is_told else None, wire_dtype(wire))
-        require_optional(request.scales, (None,) if has_scales else None, torch.float16)
+        for flat, is_due, dtype in (
+            (request.statistics, is_told, torch.float32),
+            (request.values, is_told, wire_dtype(wire)),
+            (request.scales, has_scales, torch.float16),
+        ):
+            # Of any length: with one tile there may be no cells around it.
+            require_optional(flat, (flat.numel(),) if is_due and flat is not None else None, dtype)
+            if is_due and flat is None:
+                raise WireError("a step began without the answers at its first places")
         if request.values is not None:
             self._row = Row(request.values, request.scales)
             self._statistics = request.statistics
@@ -154,7 +184,7 @@ class _Told:
     def take(self, due: Shapes) -> _Answer:
         """The next answer."""
         self._left -= 1
-        cells = self._row.take(due.cells, self._wire, due.group)
+        cells = self._row.take(due.cells, due.format, due.group)
         around = self._row.take(due.around, self._wire, due.group) if due.around else None
         statistics = None
         if due.statistics:
@@ -164,8 +194,8 @@ class _Told:
         return cells, around, statistics
 
 
-def _read(answer: Meeting, due: Shapes, wire: Wire) -> _Answer:
-    for field, wanted in expected(due, wire).items():
+def _read(answer: Meeting, due: Shapes) -> _Answer:
+    for field, wanted in expected(due).items():
         require_optional(getattr(answer, field, None), *(wanted or (None,)))
     around = None
     if isinstance(answer, Attended) and answer.around is not None:

@@ -12,8 +12,9 @@ from sfumato.models.layers import Layer
 from sfumato.models.weights import Wanted
 from sfumato.protocols.base import BY_CLOUDS, Shares, StepwiseClient
 from sfumato.protocols.strip_split.attending import Attention
-from sfumato.protocols.strip_split.graph import require_splittable, route_of, stem_of
+from sfumato.protocols.strip_split.graph import require_splittable, route_of, routes_of, stem_of
 from sfumato.protocols.strip_split.hosting import Host, lanes_of, lead
+from sfumato.protocols.strip_split.packing import Memory
 from sfumato.protocols.strip_split.spec import StripSplit
 from sfumato.protocols.strip_split.stem import Stem
 from sfumato.protocols.strip_split.tiling import Tiling, tiling_of
@@ -103,8 +104,8 @@ class StripSplitClient(StepwiseClient):
             ValueError: more tiles than the deepest map can be cut into.
         """
         require_splittable(unet)
-        route, attention = route_of(unet, self._spec), Attention(unet, self._spec)
-        stem = Stem(unet, self._spec, route, attention) if route.first else None
+        routes, attention, memory = routes_of(unet, self._spec), Attention(unet, self._spec), Memory()
+        stem = Stem(unet, self._spec, routes, attention) if routes[0].first else None
         told: Conditioning | None = None
         step = -1
 
@@ -115,14 +116,15 @@ class StripSplitClient(StepwiseClient):
             tiling = self._tiling(unet, tuple(latent.shape))
             lanes = lanes_of(self._spec, latent.shape[0], conditioning.batch)
             attention.begin(conditioning.prompt_embeds)
-            first = stem.run(latent, timestep, conditioning) if stem else []
+            reuses = self._spec.reuses_attention(step)
+            first = stem.run(latent, timestep, conditioning, reuses=reuses) if stem else []
             news = None if told is conditioning else conditioning
             told = conditioning
             walks = []
             for lane in lanes:
-                host = Host(self._spec, channel, tiling, lane, attention, step, latent.dtype)
+                host = Host(self._spec, channel, tiling, lane, attention, memory, step, latent.dtype)
                 begin = host.begin(latent, float(timestep), news, first, unet)
-                walks.append(host.walk(begin, route.asked, unet))
+                walks.append(host.walk(begin, routes[reuses].asked, unet))
             return torch.cat(lead(channel, walks))
 
         yield remote

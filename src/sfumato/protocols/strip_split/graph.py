@@ -58,13 +58,27 @@ class Route(NamedTuple):
         return self.first + self.asked
 
 
-def route_of(unet: nn.Module, spec: StripSplit) -> Route:
-    """Every place in the order of the U-Net's own forward."""
-    found = _without_repetition(_with_samplers_ahead(list(_walk(unet, spec)), spec), unet, spec)
+def route_of(unet: nn.Module, spec: StripSplit, *, reuses: bool = False) -> Route:
+    """Every place in the order of the U-Net's own forward.
+
+    Args:
+        unet: whose layers to walk along.
+        spec: says what is exchanged.
+        reuses: whether the step takes attention's results from an earlier one.
+    """
+    found = list(_walk(unet, spec))
+    found = _without_attention(found) if reuses else _with_samplers_ahead(found, spec)
+    found = _without_repetition(found, unet, spec, reuses)
     num_first = 0
     if spec.stem_is_client:
-        num_first = 1 + next(i for i, place in enumerate(found) if place.kind == "block")
+        last = "norm" if reuses else "block"
+        num_first = 1 + next((i for i, place in enumerate(found) if place.kind == last), -1)
     return Route(tuple(found[:num_first]), tuple(found[num_first:]))
+
+
+def routes_of(unet: nn.Module, spec: StripSplit) -> tuple[Route, Route]:
+    """The route of a step, and that of one that uses attention's results again."""
+    return route_of(unet, spec), route_of(unet, spec, reuses=True)
 
 
 def stem_of(unet: nn.Module, spec: StripSplit) -> tuple[str, ...]:
@@ -89,19 +103,34 @@ def _with_samplers_ahead(found: list[Place], spec: StripSplit) -> list[Place]:
     return out
 
 
-def _without_repetition(found: list[Place], unet: Any, spec: StripSplit) -> list[Place]:
+def _without_attention(found: list[Place]) -> list[Place]:
+    """Leaves of attention the statistics of the group norm before it."""
+    out: list[Place] = []
+    for place in found:
+        if place.kind in ("border", "norm"):
+            out.append(place)
+        elif place.kind == "block" and place.num_groups:
+            path = f"{place.path.rsplit('.', 2)[0]}.norm"
+            out.append(Place(path, "norm", place.level, place.channels, place.channels, num_groups=place.num_groups))
+    return out
+
+
+def _without_repetition(found: list[Place], unet: Any, spec: StripSplit, reuses: bool) -> list[Place]:
     """Marks where the guidance halves, which differ in the text alone, are still the same."""
     if unet.config.addition_embed_type is not None or spec.cfg_clouds == "separate" or spec.overlap == "halves":
         return found
     last = "cross_attention" if spec.attention != "fused" else "block"
     if spec.cross_attention == "cloud" and spec.attention != "fused":
         last = "self_attention"
+    if reuses:
+        last = "norm"
+    reads_text = spec.cross_attention == "client" and not reuses
     out = []
     is_alike = True
     for place in found:
-        parts = is_alike and place.kind == last
-        out.append(place._replace(is_alike=is_alike, parts_halves=parts and spec.cross_attention == "client"))
-        is_alike = is_alike and not parts
+        is_last = is_alike and place.kind == last
+        out.append(place._replace(is_alike=is_alike, parts_halves=is_last and reads_text))
+        is_alike = is_alike and not is_last
     return out
 
 

@@ -12,8 +12,8 @@ from sfumato.protocols.group_norm import merge_exact
 from sfumato.protocols.replies import checked
 from sfumato.protocols.strip_split.attending import Attention
 from sfumato.protocols.strip_split.graph import Place
-from sfumato.protocols.strip_split.packing import Packed, in_a_row, latent_dtype, pack, unpack
-from sfumato.protocols.strip_split.shapes import Batch, asked_shapes, expected, group_at
+from sfumato.protocols.strip_split.packing import Memory, Packed, in_a_row, latent_dtype, pack, unpack
+from sfumato.protocols.strip_split.shapes import Batch, asked_shapes, expected, format_at, group_at
 from sfumato.protocols.strip_split.spec import (
     Attended,
     Begin,
@@ -109,6 +109,7 @@ class Host:
         tiling: Tiling,
         lane: Lane,
         attention: Attention,
+        memory: Memory,
         step: int,
         dtype: torch.dtype,
     ):
@@ -118,6 +119,7 @@ class Host:
         self._lane = lane
         self._crew = lane.crew
         self._attention = attention
+        self._memory = memory
         self._step = step
         self._dtype = dtype
         # The input of the transformer that the clouds are in; a sampler behind it may need a part.
@@ -221,7 +223,7 @@ class Host:
 
     def _read(self, place: Place, found: Sequence[Meeting]) -> tuple[list[Tensor], list[Tensor]]:
         """Every cloud's statistics and cells, checked and unpacked."""
-        due = [expected(asked_shapes(place, self._tiling, m.tile, m.batch), self._spec.wire) for m in self._crew]
+        due = [expected(asked_shapes(place, self._tiling, m.tile, m.batch, self._spec)) for m in self._crew]
         read: dict[str, list[Tensor]] = {}
         for name in ("statistics", "values", "scales"):
             wanted = [w for d in due if (w := d[name])]
@@ -229,7 +231,9 @@ class Host:
             if wanted:
                 read[name] = checked(self._channel, given, [s for s, _ in wanted], wanted[0][1], place.path)
         scales: Sequence[Tensor | None] = read.get("scales") or [None] * len(found)
-        cells = [unpack(Packed(v, s), self._dtype) for v, s in zip(read["values"], scales, strict=True)]
+        cells = [
+            unpack(Packed(v, s), self._dtype, self._spec.wire) for v, s in zip(read["values"], scales, strict=True)
+        ]
         return read.get("statistics", []), cells
 
     def _met(self, place: Place, parts: Sequence[Tensor], cells: Sequence[Tensor]) -> Met:
@@ -265,9 +269,9 @@ class Host:
         place = met.place
         if place.kind == "block" and place.num_groups:
             self._input = met.features
-        return [self._answer_of(met, m) for m in self._crew]
+        return [self._answer_of(met, number, m) for number, m in enumerate(self._crew)]
 
-    def _answer_of(self, met: Met, m: Member) -> "_Answer":
+    def _answer_of(self, met: Met, number: int, m: Member) -> "_Answer":
         place, group = met.place, group_at(met.place)
         statistics = None
         if met.statistics is not None:
@@ -284,7 +288,11 @@ class Host:
                 ring = self._tiling.halos(place.level, place.ahead.reach)[m.tile].ring_in_map
                 cells = torch.cat([cells, _at(met.result, ring, m)], dim=2)
                 around = pack(self._around(met, ring, m), self._spec.wire, group)
-        return _Answer(pack(cells, self._spec.wire, group), around, statistics)
+        if self._spec.differences == "none" or place.kind in ("border", "norm"):
+            return _Answer(pack(cells, self._spec.wire, group), around, statistics)
+        key = (place.path, self._lane.number, number)
+        packed = self._memory.pack(key, cells, format_at(place, self._spec, self._step), group)
+        return _Answer(packed, around, statistics)
 
     def _around(self, met: Met, ring: Tensor, m: Member) -> Tensor:
         """The cells around a tile on their way into a transformer's last block."""

@@ -3,7 +3,7 @@
 Source: symmetric linear quantisation, e.g. Jacob et al. 2018, arXiv 1712.05877, without a zero point.
 """
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from math import prod
 from typing import Literal, NamedTuple
 
@@ -22,8 +22,11 @@ HALO_GROUP = 32
 TOKEN_GROUP = 64
 """The same for what goes to attention and comes back."""
 
+Format = Literal["fp32", "fp16", "int8", "int4"]
+"""How cells are packed: as the wire says, or in integers of 4 bits, two channels in a byte."""
+
 _FLOATS = {"fp32": torch.float32, "fp16": torch.float16}
-_LARGEST = 127
+_LARGEST = {"int8": 127, "int4": 7}
 _SMALLEST_SCALE = 2.0**-14
 """The smallest normal fp16: scales below it would be rounded coarsely."""
 
@@ -37,36 +40,75 @@ class Packed(NamedTuple):
     """fp16, (batch, group of channels, cell), for integers."""
 
 
-def pack(cells: Cells, wire: Wire, group: int) -> Packed:
+def pack(cells: Cells, wire: Format, group: int) -> Packed:
     """Packs cells; of integers, every ``group`` channels of a cell share a scale.
 
     The scale is rounded first and the values by the rounded scale, so that its rounding costs nothing.
     """
-    if wire != "int8":
+    if wire == "fp32" or wire == "fp16":
         return Packed(cells.to(_FLOATS[wire]), None)
+    largest = _LARGEST[wire]
     grouped = _grouped(cells, group)
     # Rounding a scale to fp16 moves it by 2^-11 at most; a little more room, and no value is cut off.
-    largest = grouped.abs().amax(2) * (1 + 2.0**-10)
-    scales = (largest / _LARGEST).clamp(_SMALLEST_SCALE, 65504).half()
-    values = (grouped / scales.float().unsqueeze(2)).round_().clamp_(-_LARGEST, _LARGEST)
-    return Packed(values.to(torch.int8).flatten(1, 2), scales)
+    reach = grouped.abs().amax(2) * (1 + 2.0**-10)
+    scales = (reach / largest).clamp(_SMALLEST_SCALE, 65504).half()
+    values = (grouped / scales.float().unsqueeze(2)).round_().clamp_(-largest, largest).to(torch.int8).flatten(1, 2)
+    if wire == "int4":
+        low, high = values[:, 0::2], values[:, 1::2]
+        values = (low & 15) | (high << 4)
+    return Packed(values, scales)
 
 
-def unpack(packed: Packed, dtype: torch.dtype) -> Cells:
+def unpack(packed: Packed, dtype: torch.dtype, wire: Format) -> Cells:
     """Gives the cells back."""
     if packed.scales is None:
         return packed.values.to(dtype)
-    groups = packed.scales.shape[1]
-    values = packed.values.unflatten(1, (groups, -1)).to(dtype)
+    values = packed.values
+    if wire == "int4":
+        # Arithmetic shifts bring the signs back.
+        values = torch.stack([(values << 4) >> 4, values >> 4], dim=2).flatten(1, 2)
+    values = values.unflatten(1, (packed.scales.shape[1], -1)).to(dtype)
     return (values * packed.scales.to(dtype).unsqueeze(2)).flatten(1, 2)
 
 
 def packed_shapes(
-    shape: tuple[int, int, int], wire: Wire, group: int
+    shape: tuple[int, int, int], wire: Format, group: int
 ) -> tuple[tuple[int, ...], tuple[int, ...] | None]:
     """Shapes of values and scales for cells of a shape."""
     batch, channels, cells = shape
-    return shape, (batch, channels // _group_size(channels, group), cells) if wire == "int8" else None
+    if wire == "fp32" or wire == "fp16":
+        return shape, None
+    return (
+        (batch, channels if wire == "int8" else channels // 2, cells),
+        (batch, channels // _group_size(channels, group), cells),
+    )
+
+
+class Memory:
+    """What the receiver has of cells that are sent again and again; both ends keep it, and only differences travel.
+
+    The sender takes the difference to what the receiver has, not to what it sent, so that no error adds up.
+
+    Source: closed-loop differential coding (DPCM), e.g. Jayant and Noll 1984, "Digital Coding of Waveforms".
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[Hashable, Tensor] = {}
+
+    def pack(self, key: Hashable, cells: Cells, wire: Format, group: int) -> Packed:
+        """Packs cells to send; with int4, the difference to those that were sent under the key before."""
+        packed = pack(cells.float() - self._before(key, wire), wire, group)
+        self.unpack(key, packed, wire)
+        return packed
+
+    def unpack(self, key: Hashable, packed: Packed, wire: Format) -> Cells:
+        """The cells that were received, fp32."""
+        cells = unpack(packed, torch.float32, wire) + self._before(key, wire)
+        self._known[key] = cells
+        return cells
+
+    def _before(self, key: Hashable, wire: Format) -> Tensor | float:
+        return self._known[key] if wire == "int4" else 0.0
 
 
 class Row:
@@ -79,7 +121,7 @@ class Row:
     def __init__(self, values: Flat, scales: Flat | None):
         self._values, self._scales = values, scales
 
-    def take(self, shape: tuple[int, int, int], wire: Wire, group: int) -> Packed:
+    def take(self, shape: tuple[int, int, int], wire: Format, group: int) -> Packed:
         """The next cells, of ``shape``."""
         of_values, of_scales = packed_shapes(shape, wire, group)
         values, self._values = cut(self._values, of_values)
@@ -112,9 +154,9 @@ def cut(flat: Flat | None, shape: tuple[int, ...]) -> tuple[Tensor, Flat]:
     return flat[:size].view(shape), flat[size:]
 
 
-def wire_dtype(wire: Wire) -> torch.dtype:
+def wire_dtype(wire: Format) -> torch.dtype:
     """The format of the values."""
-    return torch.int8 if wire == "int8" else _FLOATS[wire]
+    return _FLOATS.get(wire, torch.int8)
 
 
 def latent_dtype(wire: Wire) -> torch.dtype:

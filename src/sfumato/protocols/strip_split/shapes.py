@@ -5,7 +5,8 @@ from typing import NamedTuple
 import torch
 
 from sfumato.protocols.strip_split.graph import Place
-from sfumato.protocols.strip_split.packing import HALO_GROUP, TOKEN_GROUP, Wire, packed_shapes, wire_dtype
+from sfumato.protocols.strip_split.packing import HALO_GROUP, TOKEN_GROUP, Format, Wire, packed_shapes, wire_dtype
+from sfumato.protocols.strip_split.spec import StripSplit
 from sfumato.protocols.strip_split.tiling import Tiling
 
 Cells = tuple[int, int, int]
@@ -37,9 +38,12 @@ class Shapes(NamedTuple):
     around: Cells | None
     group: int
     """Channels that share a scale."""
+    wire: Wire
+    format: Format
+    """Of the cells; everything else is as the wire says."""
 
 
-def asked_shapes(place: Place, tiling: Tiling, tile: int, batch: Batch) -> Shapes:
+def asked_shapes(place: Place, tiling: Tiling, tile: int, batch: Batch, spec: StripSplit) -> Shapes:
     """Of what a cloud sends where it stops."""
     rows = batch.rows_at(place)
     match place.kind:
@@ -49,10 +53,12 @@ def asked_shapes(place: Place, tiling: Tiling, tile: int, batch: Batch) -> Shape
             num_cells = 0
         case _:
             num_cells = tiling.num_cells(place.level, tile)
-    return Shapes(_statistics(place, rows), (rows, place.channels, num_cells), None, group_at(place))
+    return Shapes(
+        _statistics(place, rows), (rows, place.channels, num_cells), None, group_at(place), spec.wire, spec.wire
+    )
 
 
-def answer_shapes(place: Place, tiling: Tiling, tile: int, batch: Batch) -> Shapes:
+def answer_shapes(place: Place, tiling: Tiling, tile: int, batch: Batch, spec: StripSplit, step: int) -> Shapes:
     """Of what the client answers."""
     rows = batch.rows_at(place)
     around: Cells | None = None
@@ -67,7 +73,14 @@ def answer_shapes(place: Place, tiling: Tiling, tile: int, batch: Batch) -> Shap
         ring = len(tiling.halos(place.level, place.ahead.reach)[tile].ring)
         num_cells += ring
         around = (rows, place.ahead.channels, ring)
-    return Shapes(_statistics(place, rows), (batch.rows_after(place), place.width, num_cells), around, group_at(place))
+    cells = (batch.rows_after(place), place.width, num_cells)
+    return Shapes(_statistics(place, rows), cells, around, group_at(place), spec.wire, format_at(place, spec, step))
+
+
+def format_at(place: Place, spec: StripSplit, step: int) -> Format:
+    """How the cells of an answer are packed."""
+    is_difference = spec.differences == "int4" and step > 0 and place.kind not in ("border", "norm")
+    return "int4" if is_difference else spec.wire
 
 
 def group_at(place: Place) -> int:
@@ -82,9 +95,10 @@ def _statistics(place: Place, rows: int) -> Cells | None:
 Expected = tuple[tuple[int, ...], torch.dtype]
 
 
-def expected(shapes: Shapes, wire: Wire) -> dict[str, Expected | None]:
+def expected(shapes: Shapes) -> dict[str, Expected | None]:
     """The tensors of a message by field: shape and format, or None where none is due."""
-    cells = packed_shapes(shapes.cells, wire, shapes.group)
+    wire = shapes.wire
+    cells = packed_shapes(shapes.cells, shapes.format, shapes.group)
     around = packed_shapes(shapes.around, wire, shapes.group) if shapes.around else (None, None)
     shapes_of: dict[str, tuple[tuple[int, ...] | None, torch.dtype]]
     shapes_of = {"statistics": (shapes.statistics, torch.float32)}

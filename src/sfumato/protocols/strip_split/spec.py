@@ -15,6 +15,9 @@ from sfumato.protocols.strip_split.packing import Wire
 from sfumato.tensors import FeatureMap
 from sfumato.wire.messages import Message
 
+WARM_UP_STEPS = 4
+"""Steps at the start that reuse nothing: the picture still changes much."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class StripSplit(Spec):
@@ -50,6 +53,15 @@ class StripSplit(Spec):
         "how the cells around a tile come to a down- or upsampler that follows attention: ahead, with attention's "
         "answer, or asked, in a round more and fewer bytes up; hidden and qkv always ask",
     )
+    attention_every: int = setting(
+        1,
+        "lossy above 1: after the first 4 steps attention is computed in every so many steps, and what it gave is used "
+        "again in between",
+    )
+    differences: Literal["none", "int4"] = setting(
+        "none",
+        "int4, lossy: what attention gives travels as its difference to the step before, in 4 bits; needs wire=int8",
+    )
     overlap: Literal["none", "halves"] = setting(
         "none",
         "halves keeps the guidance halves apart and two rounds under way, so that the client attends to one half while "
@@ -73,9 +85,17 @@ class StripSplit(Spec):
                 f"num_clouds must be a multiple of {self.num_halves * max(self.num_columns, 1)} "
                 f"(num_columns={self.num_columns}, cfg_clouds={self.cfg_clouds}), got {self.num_clouds}"
             )
+        if self.attention_every < 1:
+            found.append(f"attention_every must be at least 1, got {self.attention_every}")
+        if self.differences == "int4" and self.wire != "int8":
+            found.append(f"differences=int4 needs wire=int8, got {self.wire}")
         if self.overlap == "halves" and self.cfg_clouds == "separate":
             found.append("overlap=halves needs cfg_clouds=shared: clouds of their own overlap already")
         return found
+
+    def reuses_attention(self, step: int) -> bool:
+        """Whether a step, counted from 0, takes attention's results from an earlier one."""
+        return step >= WARM_UP_STEPS and (step - WARM_UP_STEPS) % self.attention_every != 0
 
     @property
     def num_lanes(self) -> int:

@@ -1,5 +1,6 @@
 """The layers up to the first attention, computed by the client for all tiles at once."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple, no_type_check
 
 import torch
@@ -47,22 +48,28 @@ class Stem:
     Args:
         unet: with the weights of the stem; left as it is.
         spec: says that the client computes the stem.
-        route: whose first places to answer.
+        routes: whose first places to answer, of ordinary steps and of those that reuse attention's results.
         attention: the client's.
     """
 
-    def __init__(self, unet: nn.Module, spec: StripSplit, route: Route, attention: Attention):
+    def __init__(self, unet: nn.Module, spec: StripSplit, routes: Sequence[Route], attention: Attention):
         self._unet: Any = sharing_copy(unet)
-        self._route = route
-        self._alone = _Alone(route, attention)
+        self._alone = _Alone(routes, attention)
         replace_forwards(self._unet, spec, self._alone)
 
-    def run(self, latent: Latent, timestep: Tensor, conditioning: Conditioning) -> list[Met]:
-        """What every tile is answered at the first places, in their order."""
+    def run(self, latent: Latent, timestep: Tensor, conditioning: Conditioning, *, reuses: bool) -> list[Met]:
+        """What every tile is answered at the first places, in their order.
+
+        Args:
+            latent: scaled.
+            timestep: of the scheduler.
+            conditioning: of the run.
+            reuses: whether attention's results are those of an earlier step.
+        """
         repeats = conditioning.batch // len(latent)
         is_alike = conditioning.added() is None
         sample = latent if is_alike else torch.cat([latent] * repeats)
-        self._alone.begin(self._unet, sample, slice(0, conditioning.batch))
+        self._alone.begin(self._unet, sample, slice(0, conditioning.batch), reuses)
         try:
             self._unet(sample, timestep, encoder_hidden_states=None, added_cond_kwargs=conditioning.added())
         except _FarEnough:
@@ -79,13 +86,14 @@ class _Alone(Neighbours):
 
     met: list[Met]
 
-    def __init__(self, route: Route, attention: Attention):
-        self._places = {place.path: place for place in route.first}
+    def __init__(self, routes: Sequence[Route], attention: Attention):
+        self._routes = routes
         self._attention = attention
 
-    def begin(self, unet: Any, sample: Latent, rows: slice) -> None:
+    def begin(self, unet: Any, sample: Latent, rows: slice, reuses: bool) -> None:
         """Starts a step; ``rows`` are those of the text."""
-        self.met, self._rows = [], rows
+        self.met, self._rows, self._reuses = [], rows, reuses
+        self._places = {place.path: place for place in self._routes[reuses].first}
         height, width = sample.shape[-2:]
         self._tiling = Tiling(height, width, 1, 1, len(unet.config.block_out_channels))
 
@@ -100,9 +108,11 @@ class _Alone(Neighbours):
     @no_type_check
     def attended(self, path, own, norm) -> Reply:
         statistics = group_statistics(own, norm.num_groups)
-        self.met.append(
-            Met(self._places[path], own, statistics, self._attention.block(path, own, statistics, self._rows))
-        )
+        if self._reuses:
+            path, result = f"{path.rsplit('.', 2)[0]}.norm", None
+        else:
+            result = self._attention.block(path, own, statistics, self._rows)
+        self.met.append(Met(self._places[path], own, statistics, result))
         raise _FarEnough
 
     @no_type_check

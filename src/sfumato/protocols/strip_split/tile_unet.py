@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from sfumato.errors import WireError
 from sfumato.models.layers import sharing_copy
 from sfumato.protocols.strip_split.asking import AskingNeighbours, require, require_optional
-from sfumato.protocols.strip_split.graph import route_of
+from sfumato.protocols.strip_split.graph import routes_of
 from sfumato.protocols.strip_split.layers import convolve_tile, replace_forwards
 from sfumato.protocols.strip_split.packing import latent_dtype
 from sfumato.protocols.strip_split.spec import Begin, Meeting, StripSplit, TilePrediction
@@ -32,7 +32,7 @@ class TileUNet:
         self._spec = spec
         self._tile = tile
         self._unet: Any = sharing_copy(unet)
-        self._neighbours = AskingNeighbours(spec, route_of(unet, spec), tile)
+        self._neighbours = AskingNeighbours(spec, routes_of(unet, spec), tile)
         replace_forwards(self._unet, spec, self._neighbours)
         self._step: Suspended[Meeting, Meeting, Tensor] | None = None
         self._text: dict[str, Tensor | None] = {}
