@@ -73,6 +73,14 @@ class TestPlan:
         assert asked.recommended.spec.wire == "int8"
         assert asked.faster_lossy is None
 
+    def test_halves_that_overlap_are_faster_though_each_part_is_not(self):
+        far = Link(up_mbit=1, down_mbit=1, rtt_milliseconds=1)
+        plan = planned([strips("overlap=halves"), strips()], far, speeds=WEAK)
+        overlapping, plain = (c.cost for c in plan.choices)
+        assert plan.recommended.settings == ["overlap=halves"]
+        assert overlapping.step_seconds.overlapped > 0 == plain.step_seconds.overlapped
+        assert overlapping.rounds > plain.rounds
+
     @pytest.mark.parametrize(("behind", "settings"), [(1.01, []), (1.03, ["attention=qkv"])])
     def test_of_settings_about_as_fast_the_one_nearest_the_defaults_is_taken(self, monkeypatch, behind, settings):
         def count(*args, **kwargs):

@@ -119,16 +119,11 @@ def _size(text: str | None) -> int | None:
 def _counting(compared: "Sequence[Candidate]") -> "Iterator[Callable[[Candidate], None]]":
     """Shows what is being counted, on a terminal."""
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, Progress, TextColumn
 
-    columns = (
-        TextColumn("counting"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.description}"),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    console = Console(stderr=True)
+    columns = (TextColumn("counting {task.completed}/{task.total}"), BarColumn(20), TextColumn("{task.description}"))
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("", total=len(compared))
         begun = iter(range(len(compared)))
 

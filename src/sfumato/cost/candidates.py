@@ -13,12 +13,14 @@ CLOUDS = (4, 8)
 """The protocol's default and more; with fewer, each cloud sees more of the picture."""
 
 WIRES = ("fp16", "int8")
-EXACT_WIRES = ("fp32", "fp16")
-"""Number formats whose result is the unsplit model's up to rounding; every other one is lossy."""
+
+EXACT = {"wire": ("fp32", "fp16"), "attention_every": (1,), "differences": ("none",)}
+"""Values with which the result is the unsplit model's up to rounding; with any other it is lossy."""
 
 VARIANTS: tuple[tuple[str, ...], ...] = (
     ("attention=fused",),
     ("attention=fused", "stem=clouds"),
+    ("attention=fused", "overlap=halves"),
     ("attention=qkv",),
 )
 """Who computes what. A setting that is named nowhere here stays at its default, and none here hides less than that."""
@@ -74,4 +76,4 @@ def candidates(clouds: Sequence[int], wires: Sequence[str], fixed: Sequence[str]
 
 def is_exact(spec: Spec) -> bool:
     """Whether the result is the unsplit model's up to rounding."""
-    return getattr(spec, "wire", "fp32") in EXACT_WIRES
+    return all(getattr(spec, name, exact[0]) in exact for name, exact in EXACT.items())

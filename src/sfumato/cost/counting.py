@@ -46,7 +46,7 @@ def count_cost(
     run = _run(parts, spec, prompts, rows, columns)
     scale = parts.pixels_per_latent_row
     compute = _compute(parts, spec, run, (rows, columns), prompts)
-    seconds = step_seconds(run.step, run.client_flops, link, speeds)
+    seconds = step_seconds(run.step, link, speeds)
     return Cost(
         model=model.name,
         protocol=spec.name,
@@ -54,13 +54,13 @@ def count_cost(
         clouds=spec.num_clouds,
         height=rows * scale,
         width=columns * scale,
-        rounds=len(run.step),
+        rounds=len(run.step.rounds),
         seconds_per_step=seconds.total,
         step_seconds=seconds,
         link=str(link),
         speeds=speeds,
         parameters=parts.parameters(),
-        per_cloud=_by_topic(run.step),
+        per_cloud=_by_topic(run.step.rounds),
         once=_once(run, link, compute, speeds),
         compute=compute,
         notes=_notes(guided, speeds),
@@ -78,9 +78,9 @@ def _run(parts: Skeleton, spec: Spec, num_prompts: int, rows: int, columns: int)
 def _compute(parts: Skeleton, spec: Spec, run: DryRun, latent: tuple[int, int], num_prompts: int) -> Compute:
     text_encoder, vae_decoder = _flops_once(parts, num_prompts, *latent)
     return Compute(
-        client_flops=run.client_flops,
-        cloud_flops=sum(sum(r.cloud_flops) for r in run.step),
-        busiest_cloud_flops=busiest_cloud_flops(run.step),
+        client_flops=run.step.client_flops,
+        cloud_flops=sum(sum(r.cloud_flops) for r in run.step.rounds),
+        busiest_cloud_flops=busiest_cloud_flops(run.step.rounds),
         client_weight_bytes=_client_weight_bytes(parts, spec),
         text_encoder_flops=text_encoder,
         vae_decoder_flops=vae_decoder,
@@ -129,12 +129,12 @@ def _by_topic(rounds: Sequence[Round]) -> dict[str, TopicCost]:
 
 
 def _once(run: DryRun, link: Link, compute: Compute, speeds: Speeds) -> Once:
-    first, second = run.steps
+    first, second = (step.rounds for step in run.steps)
     return Once(
         rounds=run.traffic.rounds - 2 * len(second),
         sent_bytes=run.traffic.sent_bytes - 2 * sum(sum(r.sent_bytes) for r in second),
         received_bytes=run.traffic.received_bytes - 2 * sum(sum(r.received_bytes) for r in second),
-        seconds=_seconds(run.opening, link) + _seconds(first, link) - _seconds(second, link),
+        seconds=_seconds(run.opening.rounds, link) + _seconds(first, link) - _seconds(second, link),
         client_seconds=computing_seconds(compute.text_encoder_flops + compute.vae_decoder_flops, speeds.client_gflops),
     )
 

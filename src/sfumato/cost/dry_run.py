@@ -1,12 +1,12 @@
-"""The dry run: the real halves of a protocol talk over an in-process channel, on the meta device.
+"""The dry run: the real halves of a protocol talk over a channel in this process, on the meta device.
 
 Nothing is computed and no weights are read, but every message is the one that a real run sends, so bytes and rounds
 are exact. FLOPs are those of the operations that each side dispatches, work done twice at strip borders included.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -18,8 +18,8 @@ from sfumato.errors import Unsupported
 from sfumato.models.denoiser import Conditioning, Denoiser
 from sfumato.protocols.base import Spec, StepwiseClient
 from sfumato.tensors import Latent
-from sfumato.transport.base import Traffic
-from sfumato.transport.in_process import Handler, InProcessChannel
+from sfumato.transport.base import Channel, Delivered, Traffic
+from sfumato.transport.in_process import Handler
 from sfumato.wire.codec import encoded_size
 from sfumato.wire.messages import Message
 from sfumato.worker.sessions import CloudSession, ServedModel
@@ -40,71 +40,92 @@ class Round:
     """Per cloud."""
 
 
+@dataclass(frozen=True)
+class Event:
+    """The client posts a round, or waits for one; between two events it computes."""
+
+    client_flops: int
+    """Since the event before."""
+    round: int
+    """Index of the round within the part."""
+    is_wait: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """A part of a run: the handshake, or a step."""
+
+    rounds: tuple[Round, ...]
+    events: tuple[Event, ...]
+    """In the client's order; rounds overlap where one is posted before another is waited for."""
+    client_flops_after: int
+    """Since the last event."""
+
+    @property
+    def client_flops(self) -> int:
+        """All that the client computed."""
+        return sum(e.client_flops for e in self.events) + self.client_flops_after
+
+
 @dataclass(frozen=True, kw_only=True)
 class DryRun:
     """What a run of two steps exchanged."""
 
-    opening: tuple[Round, ...]
+    opening: Part
     """The handshake."""
-    steps: tuple[tuple[Round, ...], tuple[Round, ...]]
-    client_flops: int
-    """Of the second step."""
+    steps: tuple[Part, Part]
     traffic: Traffic
     """The channel's own counters over all of it."""
 
     @property
-    def step(self) -> tuple[Round, ...]:
+    def step(self) -> Part:
         """Every step but the first."""
         return self.steps[1]
 
 
-@dataclass
-class _Answer:
-    topic: str
-    sent_bytes: int
-    received_bytes: int
-    flops: int
+class _WatchedChannel(Channel):
+    """Calls each cloud's handler directly, and writes down who sent, computed and waited for what."""
 
+    def __init__(self, handlers: Sequence[Handler]):
+        super().__init__([f"cloud-{i + 1}" for i in range(len(handlers))])
+        self._handlers = handlers
+        self.shapes = ShapesOnly()
+        self._flops_seen = 0
+        self._rounds: list[Round] = []
+        self._events: list[Event] = []
 
-@dataclass
-class _Ledger:
-    """Writes down what each cloud was asked."""
-
-    shapes: ShapesOnly
-    answers: list[list[_Answer]] = field(default_factory=list)
-
-    def watch(self, handler: Handler) -> Handler:
-        """Wraps one cloud's handler."""
-        mine: list[_Answer] = []
-        self.answers.append(mine)
-
-        def watched(request: Message) -> Message:
-            before = self.shapes.flops
+    def _start(self, requests: Sequence[Message], kinds: tuple[type[Message], ...]) -> Callable[[], list[Delivered]]:  # noqa: ARG002
+        number = len(self._rounds)
+        self._events.append(Event(self._flops_since(), number, is_wait=False))
+        delivered, flops = [], []
+        for handler, request in zip(self._handlers, requests, strict=True):
             reply = handler(request)
-            flops = self.shapes.flops - before
-            mine.append(_Answer(request.topic, encoded_size(request), encoded_size(reply), flops))
-            return reply
+            delivered.append(Delivered(reply, encoded_size(request), encoded_size(reply), 0.0))
+            flops.append(self._flops_since())
+        sent, received = tuple(d.sent_bytes for d in delivered), tuple(d.received_bytes for d in delivered)
+        self._rounds.append(Round(requests[0].topic, sent, received, tuple(flops)))
 
-        return watched
+        def wait() -> list[Delivered]:
+            self._events.append(Event(self._flops_since(), number, is_wait=True))
+            return delivered
 
-    def take(self) -> tuple[Round, ...]:
-        """The rounds since the last call."""
-        rounds = tuple(
-            Round(
-                answers[0].topic,
-                tuple(a.sent_bytes for a in answers),
-                tuple(a.received_bytes for a in answers),
-                tuple(a.flops for a in answers),
-            )
-            for answers in zip(*self.answers, strict=True)
-        )
-        for mine in self.answers:
-            mine.clear()
-        return rounds
+        return wait
+
+    def _flops_since(self) -> int:
+        """FLOPs since the last call."""
+        flops = self.shapes.flops - self._flops_seen
+        self._flops_seen = self.shapes.flops
+        return flops
+
+    def take(self) -> Part:
+        """What happened since the last call."""
+        part = Part(rounds=tuple(self._rounds), events=tuple(self._events), client_flops_after=self._flops_since())
+        self._rounds, self._events = [], []
+        return part
 
 
 @contextmanager
-def _remote(spec: Spec, unet: nn.Module, channel: InProcessChannel) -> Iterator[Denoiser]:
+def _remote(spec: Spec, unet: nn.Module, channel: Channel) -> Iterator[Denoiser]:
     half = client_half(spec)
     if not isinstance(half, StepwiseClient):
         raise Unsupported(
@@ -127,24 +148,16 @@ def dry_run(spec: Spec, unet: nn.Module, latent: Latent, conditioning: Condition
         Unsupported: the protocol is not step-wise, or cannot run this model.
         ValueError: the number of clouds does not fit the picture.
     """
-    ledger = _Ledger(ShapesOnly())
     served = ServedModel(unet=unet, fingerprint=COUNTED_FINGERPRINT)
-    channel = InProcessChannel([ledger.watch(CloudSession(served).handle) for _ in range(spec.num_clouds)])
+    channel = _WatchedChannel([CloudSession(served).handle for _ in range(spec.num_clouds)])
     open_session(channel, spec, COUNTED_FINGERPRINT)
-    opening = ledger.take()
-    with torch.no_grad(), ledger.shapes, _remote(spec, unet, channel) as denoiser:
+    opening = channel.take()
+    with torch.no_grad(), channel.shapes, _remote(spec, unet, channel) as denoiser:
         denoiser(latent, _timestep(1), conditioning)
-        first = ledger.take()
-        before = ledger.shapes.flops
+        first = channel.take()
         denoiser(latent, _timestep(0), conditioning)
-        second = ledger.take()
-        flops = ledger.shapes.flops - before
-    return DryRun(
-        opening=opening,
-        steps=(first, second),
-        client_flops=flops - sum(sum(r.cloud_flops) for r in second),
-        traffic=channel.traffic,
-    )
+        second = channel.take()
+    return DryRun(opening=opening, steps=(first, second), traffic=channel.traffic)
 
 
 def _timestep(value: int) -> Tensor:

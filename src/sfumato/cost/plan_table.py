@@ -15,14 +15,15 @@ from sfumato.cost.table import human_seconds
 from sfumato.models.folder import ARCHITECTURES
 from sfumato.models.skeleton import whole_skeleton
 
-_HEADINGS = {"latency": "RTT"}
+_HEADINGS = {"latency": "RTT", "overlapped": "less"}
 _SHOWN_APART = ("attention=", "wire=")
 
 
 def plan_table(plan: Plan, conditions: Conditions, num_steps: int) -> RenderableType:
     """Shows the table that was decided from, the recommendation, and what the figures mean."""
     first = plan.recommended.cost
-    parts = [name for name, seconds in asdict(_seconds(plan.recommended)).items() if seconds is not None]
+    spent = [asdict(_seconds(choice)) for choice in plan.choices]
+    parts = [name for name in spent[0] if any(s[name] for s in spent)]
     title = f"{first.model}, {first.width} x {first.height}, on {first.link}: one denoising step, fastest first"
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=0)
     for name in ("", "n", "tile"):
@@ -49,7 +50,7 @@ def _row(choice: Choice, parts: list[str], is_recommended: bool) -> list[str]:
         _variant(choice),
         f"{cost.spec.get('wire', cost.spec.get('wire_dtype'))} {_result(choice)}",
         _short(cost.seconds_per_step),
-        *(_short(spent[part]) for part in parts),
+        *(_short(spent[part]) if spent[part] else "" for part in parts),
         _short(cost.sent_bytes / 1e6),
         _short(cost.received_bytes / 1e6),
         str(cost.rounds),
@@ -118,7 +119,7 @@ def notes(plan: Plan, conditions: Conditions) -> list[str]:
         "are 10^6 and 10^9 bytes. client GB are weights as fp32, text encoders and decoder included; activations come "
         "on top.",
         "n: clouds; tile: how much of the picture one of them works on, and sees; "
-        f"RTT to {last}: what the seconds are spent on.",
+        f"RTT to {last}: what the seconds are spent on; less: of it, what overlaps.",
         "exact: the unsplit model's result up to the rounding of fp16 or fp32 on the wire; lossy: what travels is "
         f"quantised. Of what is within {ABOUT_AS_FAST:.0%} of the fastest, the setting nearest the defaults is taken.",
     ]

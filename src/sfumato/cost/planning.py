@@ -173,7 +173,7 @@ _ALSO = 2 / 3
 def reason(choice: Choice) -> str:
     """Says what bounds a setting."""
     assert choice.cost.step_seconds is not None
-    spent = {part: seconds or 0.0 for part, seconds in asdict(choice.cost.step_seconds).items()}
+    spent = {part: seconds or 0.0 for part, seconds in asdict(choice.cost.step_seconds).items() if part in BOUNDS}
     first, second, *_ = sorted(spent, key=lambda part: -spent[part])
     bound = f"{BOUNDS[first]}, {spent[first]:.3g} of {choice.cost.seconds_per_step:.3g} s a step"
     if spent[second] >= _ALSO * spent[first]:

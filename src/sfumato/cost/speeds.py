@@ -1,9 +1,9 @@
 """How long a step takes: exchanges on the client's link, and computing where its speed is given."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from sfumato.cost.dry_run import Round
+from sfumato.cost.dry_run import Part, Round
 from sfumato.cost.link import Link
 
 
@@ -41,29 +41,56 @@ class StepSeconds:
     down: float
     client: float | None
     clouds: float | None
+    overlapped: float
+    """Of all these, what happens at the same time as something else."""
 
     @property
     def total(self) -> float:
-        """All of them; nothing overlaps."""
-        return self.latency + self.up + self.down + (self.client or 0.0) + (self.clouds or 0.0)
+        """From the step's start to its end."""
+        return self.latency + self.up + self.down + (self.client or 0.0) + (self.clouds or 0.0) - self.overlapped
 
 
-def step_seconds(rounds: Sequence[Round], client_flops: int, link: Link, speeds: Speeds) -> StepSeconds:
+_ROUNDING = 1e-9
+
+
+def step_seconds(step: Part, link: Link, speeds: Speeds) -> StepSeconds:
     """Models a step.
 
     Args:
-        rounds: of the step.
-        client_flops: in the step, between the rounds.
+        step: of a dry run.
         link: the client's.
         speeds: of client and clouds.
     """
-    return StepSeconds(
+    rounds = step.rounds
+    one_by_one = StepSeconds(
         latency=len(rounds) * link.rtt_milliseconds / 1e3,
         up=link.up_seconds(sum(sum(r.sent_bytes) for r in rounds)),
         down=link.down_seconds(sum(sum(r.received_bytes) for r in rounds)),
-        client=computing_seconds(client_flops, speeds.client_gflops),
+        client=computing_seconds(step.client_flops, speeds.client_gflops),
         clouds=computing_seconds(busiest_cloud_flops(rounds), speeds.cloud_gflops),
+        overlapped=0.0,
     )
+    saved = one_by_one.total - _elapsed(step, link, speeds)
+    return replace(one_by_one, overlapped=saved if saved > _ROUNDING * one_by_one.total else 0.0)
+
+
+def _elapsed(step: Part, link: Link, speeds: Speeds) -> float:
+    """Goes through a step's events; uplink, clouds and downlink each serve one round after the other."""
+    half_trip = link.rtt_milliseconds / 2e3
+    now = uplink = clouds = downlink = 0.0
+    arrivals = {}
+    for event in step.events:
+        now += computing_seconds(event.client_flops, speeds.client_gflops) or 0.0
+        if event.is_wait:
+            now = max(now, arrivals[event.round])
+            continue
+        posted = step.rounds[event.round]
+        uplink = max(now, uplink) + link.up_seconds(sum(posted.sent_bytes))
+        work = computing_seconds(max(posted.cloud_flops), speeds.cloud_gflops) or 0.0
+        clouds = max(uplink + half_trip, clouds) + work
+        downlink = max(clouds + half_trip, downlink) + link.down_seconds(sum(posted.received_bytes))
+        arrivals[event.round] = downlink
+    return now + (computing_seconds(step.client_flops_after, speeds.client_gflops) or 0.0)
 
 
 def busiest_cloud_flops(rounds: Sequence[Round]) -> int:
@@ -84,6 +111,7 @@ def stated_model(speeds: Speeds) -> str:
     terms += [] if speeds.client_gflops is None else ["the client's FLOPs at its speed"]
     terms += [] if speeds.cloud_gflops is None else ["the busiest cloud's FLOPs of every round at its speed"]
     return (
-        f"seconds = {' + '.join(terms)}; nothing overlaps, as a cloud answers what it has read whole and the client "
-        f"asks again when all have answered; clouds share the client's link{left_out}"
+        f"seconds = {' + '.join(terms)}; within a round nothing overlaps, as a cloud answers what it has read whole, "
+        "and rounds overlap only where the protocol has several under way; clouds share the client's "
+        f"link{left_out}"
     )

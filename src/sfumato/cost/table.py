@@ -90,7 +90,9 @@ def _parts(cost: Cost) -> str:
     if cost.step_seconds is None:
         return ""
     spent = {name: seconds for name, seconds in asdict(cost.step_seconds).items() if seconds is not None}
-    return ": " + ", ".join(f"{name} {seconds:.3g} s" for name, seconds in spent.items())
+    overlapped = spent.pop("overlapped")
+    saved = f", less {overlapped:.3g} s that overlap" if overlapped else ""
+    return ": " + ", ".join(f"{name} {seconds:.3g} s" for name, seconds in spent.items()) + saved
 
 
 def _client_once(once: Once) -> str:
