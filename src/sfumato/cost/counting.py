@@ -63,7 +63,7 @@ def count_cost(
         per_cloud=_by_topic(run.step.rounds),
         once=_once(run, link, compute, speeds),
         compute=compute,
-        notes=_notes(guided, speeds),
+        notes=_notes(spec, guided, speeds),
     )
 
 
@@ -93,14 +93,16 @@ def _flops_once(parts: Skeleton, num_prompts: int, rows: int, columns: int) -> t
     return parts.text_flops(num_prompts), parts.decoder_flops(rows, columns)
 
 
-def _notes(guided: bool, speeds: Speeds) -> tuple[str, ...]:
+def _notes(spec: Spec, guided: bool, speeds: Speeds) -> tuple[str, ...]:
     passes = "with guidance: prompt and negative prompt in one batch" if guided else "without guidance"
+    reused = ("Counted is a step that computes attention; those that use it again send less.",)
     return (
         f"One step of one picture, {passes}; bytes as they cross the wire, headers and frames included, "
         "below them HTTP/2 and TLS.",
         "Totals and rounds are those of every step but the first; what a run spends once, the handshake among it, "
         "is under once.",
         "per_cloud: min and max are single messages at any cloud, total is the busiest cloud's, all_clouds the sum.",
+        *(reused if getattr(spec, "attention_every", 1) > 1 else ()),
         f"Modelled: {stated_model(speeds)}.",
     )
 

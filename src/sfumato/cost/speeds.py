@@ -78,7 +78,7 @@ def _elapsed(step: Part, link: Link, speeds: Speeds) -> float:
     """Goes through a step's events; uplink, clouds and downlink each serve one round after the other."""
     half_trip = link.rtt_milliseconds / 2e3
     now = uplink = clouds = downlink = 0.0
-    arrivals = {}
+    arrivals: dict[int, float] = {}
     for event in step.events:
         now += computing_seconds(event.client_flops, speeds.client_gflops) or 0.0
         if event.is_wait:
