@@ -204,7 +204,7 @@ def _table(request: FidelityRequest, rows: Sequence[Fidelity]) -> Table:
         f"{request.guidance_scale}, {len(PROMPTS)} prompts, seeds from {_FIRST_SEED} on: {request.seeds}"
     )
     table = Table(title=title, title_justify="left")
-    table.add_column("way")
+    table.add_column("way", no_wrap=True)
     for heading in ("least dB", "mean dB", "identical", "largest latent error"):
         table.add_column(heading, justify="right")
     for row in rows:
@@ -222,7 +222,7 @@ def _table(request: FidelityRequest, rows: Sequence[Fidelity]) -> Table:
 def _pass_table(request: FidelityRequest, rows: Sequence[OnePass]) -> Table:
     title = f"One call of the U-Net of {request.model}, both guidance halves, against the unsplit one"
     table = Table(title=title, title_justify="left", caption="peak: the range of the unsplit prediction")
-    table.add_column("way")
+    table.add_column("way", no_wrap=True)
     table.add_column("dB", justify="right")
     table.add_column("largest error, of the largest value", justify="right")
     for row in rows:

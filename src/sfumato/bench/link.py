@@ -138,7 +138,7 @@ def _table(request: LinkRequest, link: Link, found: Sequence[Shaped]) -> Table:
         "computing = the step on loopback"
     )
     table = Table(title=title, title_justify="left", caption=caption, caption_justify="left")
-    table.add_column("way")
+    table.add_column("way", no_wrap=True)
     headings = ("rounds", "up, MB", "down, MB", "link, s", "computing, s", "modelled, s", "measured, s")
     for heading in (*headings, "modelled / measured", "on TCP / counted"):
         table.add_column(heading, justify="right")

@@ -152,7 +152,7 @@ def _rows(
 def _counted_table(request: ScalingRequest, counted: Sequence[Counted]) -> Table:
     title = f"One denoising step on {request.counted_model}, counted; seconds modelled on {parse_link(request.link)}"
     table = Table(title=title, title_justify="left")
-    table.add_column("way")
+    table.add_column("way", no_wrap=True)
     table.add_column("pixels", justify="right")
     for heading in ("rounds", "up, MB", "down, MB", "link, s", "client, GFLOP", "clouds, GFLOP"):
         table.add_column(heading, justify="right")
@@ -174,7 +174,7 @@ def _measured_table(request: ScalingRequest, measured: Sequence[Measured]) -> Ta
     counted = f"{request.repeats * (request.steps - 1)} steps after the first"
     title = f"One denoising step on {request.measured_model} over local clouds, seconds: median of {counted}"
     table = Table(title=title, title_justify="left")
-    table.add_column("way")
+    table.add_column("way", no_wrap=True)
     for heading in ("pixels", "a step", "ratio", "rounds", "up, MB", "down, MB", "waiting"):
         table.add_column(heading, justify="right")
     for group in measured:

@@ -151,7 +151,7 @@ def steps_row(timed: Timed, baseline: Timed) -> dict[str, Any]:
 def _seconds_table(request: StepsRequest, found: Sequence[Timed]) -> Table:
     counted = f"{request.repeats * (request.steps - 1)} steps after the first"
     table = Table(title=f"One denoising step on {request.model}, seconds: median of {counted}", title_justify="left")
-    table.add_column("way")
+    table.add_column("way", no_wrap=True)
     headings = ["a step", "least to most", "ratio", "first step", "rounds", "up, MB", "down, MB", "waiting", "codec"]
     for heading in headings + ["picture, dB"] * request.pictures:
         table.add_column(heading, justify="right")
@@ -174,7 +174,7 @@ def _seconds_table(request: StepsRequest, found: Sequence[Timed]) -> Table:
 def _memory_table(found: Sequence[Timed]) -> Table:
     table = Table(title="Peak memory, MiB", title_justify="left")
     for heading in ("way", "client", "ratio", "largest cloud (PSS)", "ratio", "all clouds (PSS)", "ratio"):
-        table.add_column(heading, justify="left" if heading == "way" else "right")
+        table.add_column(heading, justify="left" if heading == "way" else "right", no_wrap=heading == "way")
     base = found[0].outcome.client_bytes
     for timed in found:
         sizes = [timed.outcome.client_bytes]

@@ -15,7 +15,7 @@ from sfumato.errors import Unsupported
 from sfumato.files import write_whole
 from sfumato.version import VERSION
 
-_WIDTH = 160
+_WIDTH = 180
 
 
 @dataclass(frozen=True, kw_only=True)
