@@ -206,7 +206,7 @@ def test_json_keeps_its_contract(as_json):
 
 def test_the_table_shows_every_row_and_the_recommendation():
     shown = " ".join(run_plan("--clouds", "2", "--client-gflops", "5", "--steps", "7").stdout.split())
-    for text in ("fp16 exact", "int8 lossy", "layer-split*", "stem=clouds", "Bound by"):
+    for text in ("fp16 exact", "int8 lossy", "layer-split*", "overlap=halves", "Bound by"):
         assert text in shown
     assert "Recommended: sfumato generate PROMPT --model MODEL --protocol strip-split" in shown
     assert "A picture of 7 steps takes" in shown

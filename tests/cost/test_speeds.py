@@ -53,6 +53,20 @@ def test_a_shared_uplink_serves_one_round_after_the_other():
     assert step_seconds(step, wide, Speeds()).total == pytest.approx(6)
 
 
+def test_a_client_that_takes_any_answer_goes_on_with_the_first_to_come():
+    quick, slow = Round("halo", (0,), (0,), (2 * 10**9,)), Round("halo", (0,), (0,), (20 * 10**9,))
+    # Two chains of two rounds, 1 GFLOP of the client before each: a slow one and two quick ones behind it.
+    events = ((1, 0, POST), (1, 1, POST), (0, 0, WAIT), (1, 2, POST), (0, 1, WAIT), (1, 3, POST), (0, 2, WAIT))
+    marked = [Event(s * 10**9, n, kind, is_any=kind) for s, n, kind in (*events, (0, 3, WAIT))]
+    step = Part(rounds=(slow, quick, quick, quick), events=tuple(marked), client_flops_after=0)
+    at_once = replace(LINK, up_mbit=1e9, down_mbit=1e9)
+    # Clouds are busy from 1.5 with the slow round, 10 s; the second chain's wait behind it, one by one.
+    # 11.5 and 12.5 done, there 12 and 13; the client posts 2 at 13 and, free again, 3 at 14; done at 14.5 and 15.5.
+    assert step_seconds(step, at_once, SPEEDS).total == pytest.approx(16, abs=1e-3)
+    # With clouds of no modelled time the chains do not meet: posted at 1 and 2, there at 2 and 3, again at 3 and 4.
+    assert step_seconds(step, at_once, replace(SPEEDS, cloud_gflops=None)).total == pytest.approx(5, abs=1e-3)
+
+
 def test_the_model_says_what_it_leaves_out():
     assert "computing" not in stated_model(SPEEDS)
     assert "computing time of client and cloud is not modelled" in stated_model(Speeds())

@@ -19,9 +19,9 @@ EXACT = {"wire": ("fp32", "fp16"), "attention_every": (1,), "differences": ("non
 
 VARIANTS: tuple[tuple[str, ...], ...] = (
     ("attention=fused",),
-    ("attention=fused", "stem=clouds"),
     ("attention=fused", "overlap=halves"),
     ("attention=qkv",),
+    ("attention=qkv", "overlap=halves"),
 )
 """Who computes what. A setting that is named nowhere here stays at its default, and none here hides less than that."""
 

@@ -4,7 +4,7 @@ Nothing is computed and no weights are read, but every message is the one that a
 are exact. FLOPs are those of the operations that each side dispatches, work done twice at strip borders included.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -18,7 +18,7 @@ from sfumato.errors import Unsupported
 from sfumato.models.denoiser import Conditioning, Denoiser
 from sfumato.protocols.base import Spec, StepwiseClient
 from sfumato.tensors import Latent
-from sfumato.transport.base import Channel, Delivered, Traffic
+from sfumato.transport.base import Channel, Delivered, Pending, Reply, Traffic, UnderWay
 from sfumato.transport.in_process import Handler
 from sfumato.wire.codec import encoded_size
 from sfumato.wire.messages import Message
@@ -49,6 +49,8 @@ class Event:
     round: int
     """Index of the round within the part."""
     is_wait: bool
+    is_any: bool = False
+    """Whether the client takes whichever of the rounds under way is answered first; here it was this one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,8 +95,9 @@ class _WatchedChannel(Channel):
         self._flops_seen = 0
         self._rounds: list[Round] = []
         self._events: list[Event] = []
+        self._takes_any = False
 
-    def _start(self, requests: Sequence[Message], kinds: tuple[type[Message], ...]) -> Callable[[], list[Delivered]]:  # noqa: ARG002
+    def _start(self, requests: Sequence[Message], kinds: tuple[type[Message], ...]) -> UnderWay:  # noqa: ARG002
         number = len(self._rounds)
         self._events.append(Event(self._flops_since(), number, is_wait=False))
         delivered, flops = [], []
@@ -105,11 +108,17 @@ class _WatchedChannel(Channel):
         sent, received = tuple(d.sent_bytes for d in delivered), tuple(d.received_bytes for d in delivered)
         self._rounds.append(Round(requests[0].topic, sent, received, tuple(flops)))
 
-        def wait() -> list[Delivered]:
-            self._events.append(Event(self._flops_since(), number, is_wait=True))
+        def deliver() -> list[Delivered]:
+            self._events.append(Event(self._flops_since(), number, is_wait=True, is_any=self._takes_any))
+            self._takes_any = False
             return delivered
 
-        return wait
+        return UnderWay(deliver)
+
+    def first(self, rounds: Sequence[Pending[Reply]]) -> Pending[Reply]:
+        """The one posted first, for all are answered at once."""
+        self._takes_any = len(rounds) > 1
+        return super().first(rounds)
 
     def _flops_since(self) -> int:
         """FLOPs since the last call."""

@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from heapq import heappop, heappush
 
-from sfumato.cost.dry_run import Part, Round
+from sfumato.cost.dry_run import Event, Part, Round
 from sfumato.cost.link import Link
 
 
@@ -75,22 +76,63 @@ def step_seconds(step: Part, link: Link, speeds: Speeds) -> StepSeconds:
 
 
 def _elapsed(step: Part, link: Link, speeds: Speeds) -> float:
-    """Goes through a step's events; uplink, clouds and downlink each serve one round after the other."""
-    half_trip = link.rtt_milliseconds / 2e3
-    now = uplink = clouds = downlink = 0.0
-    arrivals: dict[int, float] = {}
+    """Goes through a step's events, in the client's order or, where it takes any answer, in that of the answers."""
+    world = _World(step, link, speeds)
+    if any(event.is_any for event in step.events):
+        return _as_answered(step, world) + world.seconds(step.client_flops_after)
+    now = 0.0
     for event in step.events:
-        now += computing_seconds(event.client_flops, speeds.client_gflops) or 0.0
+        now += world.seconds(event.client_flops)
         if event.is_wait:
-            now = max(now, arrivals[event.round])
-            continue
-        posted = step.rounds[event.round]
-        uplink = max(now, uplink) + link.up_seconds(sum(posted.sent_bytes))
-        work = computing_seconds(max(posted.cloud_flops), speeds.cloud_gflops) or 0.0
-        clouds = max(uplink + half_trip, clouds) + work
-        downlink = max(clouds + half_trip, downlink) + link.down_seconds(sum(posted.received_bytes))
-        arrivals[event.round] = downlink
-    return now + (computing_seconds(step.client_flops_after, speeds.client_gflops) or 0.0)
+            now = max(now, world.arrivals[event.round])
+        else:
+            world.post(event.round, now)
+    return now + world.seconds(step.client_flops_after)
+
+
+def _as_answered(step: Part, world: "_World") -> float:
+    """A round is posted when the one whose answer it works on has come; the client works on one answer at a time."""
+    follows: dict[int | None, list[Event]] = {}
+    answered: int | None = None
+    for event in step.events:
+        follows.setdefault(answered, []).append(event)
+        if event.is_wait:
+            answered = event.round
+    now, answered = 0.0, None
+    under_way: list[tuple[float, int]] = []
+    while True:
+        for event in follows.get(answered, []):
+            now += world.seconds(event.client_flops)
+            if not event.is_wait:
+                heappush(under_way, (world.post(event.round, now), event.round))
+        if not under_way:
+            return now
+        arrival, answered = heappop(under_way)
+        now = max(now, arrival)
+
+
+class _World:
+    """Uplink, clouds and downlink, each of which serves one round after the other."""
+
+    def __init__(self, step: Part, link: Link, speeds: Speeds):
+        self.arrivals: dict[int, float] = {}
+        self._step, self._link, self._speeds = step, link, speeds
+        self._uplink = self._clouds = self._downlink = 0.0
+
+    def seconds(self, client_flops: int) -> float:
+        """Of the client's computing."""
+        return computing_seconds(client_flops, self._speeds.client_gflops) or 0.0
+
+    def post(self, number: int, now: float) -> float:
+        """Sends a round, and says when its answers are there."""
+        posted, half_trip = self._step.rounds[number], self._link.rtt_milliseconds / 2e3
+        self._uplink = max(now, self._uplink) + self._link.up_seconds(sum(posted.sent_bytes))
+        work = computing_seconds(max(posted.cloud_flops), self._speeds.cloud_gflops) or 0.0
+        self._clouds = max(self._uplink + half_trip, self._clouds) + work
+        received = self._link.down_seconds(sum(posted.received_bytes))
+        self._downlink = max(self._clouds + half_trip, self._downlink) + received
+        self.arrivals[number] = self._downlink
+        return self._downlink
 
 
 def busiest_cloud_flops(rounds: Sequence[Round]) -> int:

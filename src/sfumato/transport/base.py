@@ -2,12 +2,13 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from time import perf_counter
 from types import TracebackType
-from typing import Generic, NamedTuple, Self, TypeVar, final
+from typing import Any, Generic, NamedTuple, Self, TypeVar, final
 
 from sfumato.errors import SfumatoError, SpecMismatch, TransportError, Unsupported, WireError, WorkerError
 from sfumato.wire.messages import Message, Refusal
@@ -85,6 +86,15 @@ class Traffic:
         return sum(self.tally(i).received_bytes for i in range(len(self.clouds)))
 
 
+class UnderWay(NamedTuple):
+    """A round that a channel has started."""
+
+    deliver: Callable[[], list[Delivered]]
+    """Waits for the replies."""
+    future: Future[Any] | None = None
+    """Done when they are there; None where they are already."""
+
+
 class Channel(ABC):
     """A session with every cloud of one run, in lock step: each round asks every cloud.
 
@@ -130,6 +140,14 @@ class Channel(ABC):
         with self._working():
             return Pending(self, requests, reply, self._start(requests, (reply, Refusal)))
 
+    def first(self, rounds: "Sequence[Pending[Reply]]") -> "Pending[Reply]":
+        """Waits until one of several rounds under way is answered, or has failed; of several the one posted first."""
+        with self._working():
+            futures = [r.future for r in rounds]
+            if all(f is not None and not f.done() for f in futures):
+                wait([f for f in futures if f is not None], return_when=FIRST_COMPLETED)
+            return next(r for r, f in zip(rounds, futures, strict=True) if f is None or f.done())
+
     @contextmanager
     def _working(self) -> Iterator[None]:
         """Counts the time that the caller spends in here; a failure ends the sessions."""
@@ -143,10 +161,10 @@ class Channel(ABC):
             self.traffic.waiting_seconds += perf_counter() - started
 
     def _finish(
-        self, requests: Sequence[Message], kind: type[Reply], wait: Callable[[], list[Delivered]]
+        self, requests: Sequence[Message], kind: type[Reply], deliver: Callable[[], list[Delivered]]
     ) -> list[Reply]:
         with self._working():
-            delivered = wait()
+            delivered = deliver()
             self.traffic.rounds += 1
             for i, (request, d) in enumerate(zip(requests, delivered, strict=True)):
                 tally = self.traffic.by_topic[i].setdefault(request.topic, Tally())
@@ -161,8 +179,8 @@ class Channel(ABC):
         raise WireError(f"{self.traffic.clouds[cloud]} answered {type(message).__name__} where {kind.__name__} was due")
 
     @abstractmethod
-    def _start(self, requests: Sequence[Message], kinds: tuple[type[Message], ...]) -> Callable[[], list[Delivered]]:
-        """Starts a round; ``kinds`` are the replies that may come, and the result waits for them."""
+    def _start(self, requests: Sequence[Message], kinds: tuple[type[Message], ...]) -> "UnderWay":
+        """Starts a round; ``kinds`` are the replies that may come."""
 
     def _end(self) -> None:
         """Ends the sessions; called once."""
@@ -186,14 +204,9 @@ class Channel(ABC):
 class Pending(Generic[Reply]):
     """A round under way."""
 
-    def __init__(
-        self,
-        channel: Channel,
-        requests: Sequence[Message],
-        reply: type[Reply],
-        wait: Callable[[], list[Delivered]],
-    ):
-        self._finish = partial(channel._finish, requests, reply, wait)
+    def __init__(self, channel: Channel, requests: Sequence[Message], reply: type[Reply], under_way: UnderWay):
+        self.future = under_way.future
+        self._finish = partial(channel._finish, requests, reply, under_way.deliver)
 
     def wait(self) -> list[Reply]:
         """Every cloud's reply, in their order; called once.

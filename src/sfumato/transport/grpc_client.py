@@ -1,7 +1,7 @@
 """One bidirectional gRPC stream per cloud, TLS both ways, all clouds driven in lock step."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future
 from time import perf_counter
 from typing import Any
@@ -11,7 +11,7 @@ import grpc.aio
 
 from sfumato.errors import SfumatoError, TransportError, WireError
 from sfumato.transport.address import CloudAddress
-from sfumato.transport.base import Channel, Delivered, as_error
+from sfumato.transport.base import Channel, Delivered, UnderWay, as_error
 from sfumato.transport.diagnosis import explain, preflight
 from sfumato.transport.keys import ClientKeys, certificate_name
 from sfumato.transport.loop import network_loop
@@ -84,7 +84,7 @@ class GrpcChannel(Channel):
     async def _open(self) -> None:
         await _all_of([link.open() for link in self._links])
 
-    def _start(self, requests: Sequence[Message], kinds: tuple[type[Message], ...]) -> Callable[[], list[Delivered]]:
+    def _start(self, requests: Sequence[Message], kinds: tuple[type[Message], ...]) -> UnderWay:
         started = perf_counter()
         encoded = [encode(request) for request in requests]
         self.traffic.codec_seconds += perf_counter() - started
@@ -92,7 +92,7 @@ class GrpcChannel(Channel):
         under_way = network_loop().start(self._exchange(self._seq, encoded))
         self._under_way.append(under_way)
 
-        def wait() -> list[Delivered]:
+        def deliver() -> list[Delivered]:
             answers = network_loop().result(under_way)
             self._under_way.remove(under_way)
             decoding = perf_counter()
@@ -103,7 +103,7 @@ class GrpcChannel(Channel):
             self.traffic.codec_seconds += perf_counter() - decoding
             return delivered
 
-        return wait
+        return UnderWay(deliver, under_way)
 
     async def _exchange(self, seq: int, encoded: Sequence[Encoded]) -> list[tuple[int, Received, float]]:
         tasks = [

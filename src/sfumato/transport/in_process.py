@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from time import perf_counter
 
-from sfumato.transport.base import Channel, Delivered
+from sfumato.transport.base import Channel, Delivered, UnderWay
 from sfumato.wire.codec import encoded_size
 from sfumato.wire.messages import Message
 
@@ -18,11 +18,11 @@ class InProcessChannel(Channel):
         super().__init__([f"cloud-{i + 1}" for i in range(len(handlers))])
         self._handlers = list(handlers)
 
-    def _start(self, requests: Sequence[Message], kinds: tuple[type[Message], ...]) -> Callable[[], list[Delivered]]:  # noqa: ARG002
+    def _start(self, requests: Sequence[Message], kinds: tuple[type[Message], ...]) -> UnderWay:  # noqa: ARG002
         started = perf_counter()
         delivered = []
         for handler, request in zip(self._handlers, requests, strict=True):
             reply = handler(request)
             seconds = perf_counter() - started
             delivered.append(Delivered(reply, encoded_size(request), encoded_size(reply), seconds))
-        return lambda: delivered
+        return UnderWay(lambda: delivered)

@@ -1,14 +1,14 @@
 """A channel that writes down what each cloud saw, around any other channel."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 from typing import Any, Self
 
 from sfumato.errors import WireError
-from sfumato.transport.base import Channel, Delivered
+from sfumato.transport.base import Channel, Delivered, UnderWay
 from sfumato.wire.messages import Hello, Message
 from sfumato.wire.transcript import Direction, Transcript, TranscriptWriter
 
@@ -56,23 +56,23 @@ class RecordingChannel(Channel):
             }
         (self._directory / _META).write_text(json.dumps(meta, indent=2) + "\n")
 
-    def _start(self, requests: Sequence[Message], kinds: tuple[type[Message], ...]) -> Callable[[], list[Delivered]]:
+    def _start(self, requests: Sequence[Message], kinds: tuple[type[Message], ...]) -> UnderWay:
         started = perf_counter()
         if isinstance(requests[0], Hello):
             self._write_meta(requests[0])
         self._write(Direction.TO_CLOUD, [(started, request) for request in requests])
         sending = perf_counter()
-        wait = self._inner._start(requests, kinds)
+        under_way = self._inner._start(requests, kinds)
         self.traffic.waiting_seconds -= sending - started
 
         def written() -> list[Delivered]:
-            delivered = wait()
+            delivered = under_way.deliver()
             arrived = perf_counter()
             self._write(Direction.FROM_CLOUD, [(sending + d.answered_seconds, d.reply) for d in delivered])
             self.traffic.waiting_seconds -= perf_counter() - arrived
             return delivered
 
-        return written
+        return UnderWay(written, under_way.future)
 
     def _write(self, direction: Direction, messages: Sequence[tuple[float, Message]]) -> None:
         for writer, (moment, message) in zip(self._writers, messages, strict=True):

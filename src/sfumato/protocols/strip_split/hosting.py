@@ -88,14 +88,14 @@ Walk = Generator[tuple[Sequence[Message], type[Message]], Sequence[Any], GuidedP
 def lead(channel: Channel, walks: Sequence[Walk]) -> list[GuidedPrediction]:
     """Leads several walks at once: what one was answered is worked out while the others' rounds are under way."""
     ended: dict[int, GuidedPrediction] = {}
-    under_way = {number: channel.post(*next(walk)) for number, walk in enumerate(walks)}
+    under_way = {channel.post(*next(walk)): number for number, walk in enumerate(walks)}
     while under_way:
-        for number, pending in list(under_way.items()):
-            try:
-                under_way[number] = channel.post(*walks[number].send(pending.wait()))
-            except StopIteration as end:
-                ended[number] = end.value
-                del under_way[number]
+        answered = channel.first(list(under_way))
+        number = under_way.pop(answered)
+        try:
+            under_way[channel.post(*walks[number].send(answered.wait()))] = number
+        except StopIteration as end:
+            ended[number] = end.value
     return [ended[number] for number in range(len(walks))]
 
 
