@@ -1,14 +1,14 @@
-"""A session's incoming messages, read one ahead."""
+"""A session's messages: the next one is read while the one before is computed."""
 
 import asyncio
-from collections.abc import Awaitable
 from typing import Any
 
-from sfumato.transport.stream import ReadFrame, Received, receive
+from sfumato.transport.stream import ReadFrame, Received, WriteFrame, receive, send
+from sfumato.wire.codec import Encoded
 
 
 class Reader:
-    """Reads a session's messages, each while the one before is computed.
+    """Reads a session's messages one ahead, and notices when nothing comes any more.
 
     Args:
         read: gives one frame, or the end.
@@ -42,9 +42,9 @@ class Reader:
         self._next = None if received is None else self._start()
         return received
 
-    async def then(self, sending: Awaitable[object]) -> None:
-        """Sends, and counts the session's idleness from there."""
-        await sending
+    async def send(self, write: WriteFrame, seq: int, reply: Encoded) -> None:
+        """Sends an answer, and counts the session's idleness from there."""
+        await send(write, seq, reply)
         self._active = self._loop.time()
 
     def stop(self) -> None:

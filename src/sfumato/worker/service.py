@@ -170,7 +170,7 @@ class CloudService:
                 reply, goes_on = await asyncio.wrap_future(computing[0])
                 # A client may have asked for more meanwhile: the answer travels while the next one is computed.
                 await sending
-                sending = asyncio.ensure_future(reader.then(send(context.write, received.seq, reply)))
+                sending = asyncio.ensure_future(reader.send(context.write, received.seq, reply))
             await sending
         finally:
             give_up(sending)
