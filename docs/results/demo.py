@@ -1,4 +1,4 @@
-"""Draws ``demo.png``: prompts, the unsplit picture, the same from four clouds, and the strip that one cloud works on.
+"""Draws ``demo.png``: prompts, the unsplit picture, the same from four clouds, and the tile that one cloud works on.
 
 Run from the repository: ``.venv/bin/python docs/results/demo.py``
 """
@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from sfumato import LayerSplit, Plain, simulate
+from sfumato import Plain, StripSplit, simulate
 from sfumato.metrics.pictures import psnr
-from sfumato.protocols.partition import Partition
+from sfumato.protocols.strip_split.tiling import tiling_of
 
 PROMPTS = (
     "a young woman with red hair and glasses, blue background",
@@ -21,13 +21,14 @@ PROMPTS = (
 CLOUDS, SCALE, GAP, HEAD = 4, 2, 12, 64
 
 
-def strip_only(picture: np.ndarray, cloud: int) -> np.ndarray:
-    """The rows of the picture over one cloud's rows of the latent; the others grey."""
-    latent_rows = 32
-    rows = Partition(latent_rows, CLOUDS, 3).strips(latent_rows)[cloud]
-    factor = picture.shape[0] // latent_rows
+def tile_only(picture: np.ndarray, cloud: int) -> np.ndarray:
+    """The picture over one cloud's tile of the latent; the rest grey."""
+    side = 32
+    tile = tiling_of(CLOUDS, 0, side, side, 3).tiles(0)[cloud]
+    factor = picture.shape[0] // side
+    rows, columns = (slice(lines.start * factor, lines.stop * factor) for lines in tile)
     out = np.full_like(picture, 225)
-    out[rows.start * factor : rows.stop * factor] = picture[rows.start * factor : rows.stop * factor]
+    out[rows, columns] = picture[rows, columns]
     return out
 
 
@@ -35,7 +36,7 @@ def main() -> None:
     size = 128 * SCALE
     sheet = Image.new("RGB", (GAP + len(PROMPTS) * (size + GAP), HEAD + 3 * (size + GAP)), "white")
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=14)
-    plain, split = simulate("portraits", Plain()), simulate("portraits", LayerSplit(num_clouds=CLOUDS))
+    plain, split = simulate("portraits", Plain()), simulate("portraits", StripSplit(num_clouds=CLOUDS))
     for column, prompt in enumerate(PROMPTS):
         whole, parts = (pipe(prompt, seed=7, output_type="np").images[0] for pipe in (plain, split))
         x = GAP + column * (size + GAP)
@@ -43,7 +44,7 @@ def main() -> None:
         decibels = psnr(parts[None], whole[None])[0]
         alike = "every byte the same" if np.isinf(decibels) else f"{decibels:.0f} dB"
         draw.multiline_text((x, 6), f"{prompt[:middle]}\n{prompt[middle + 1:]}\nsplit: {alike}", "black", font)
-        for row, picture in enumerate((whole, parts, strip_only(parts, 1))):
+        for row, picture in enumerate((whole, parts, tile_only(parts, 1))):
             tile = Image.fromarray(picture).resize((size, size), Image.Resampling.BICUBIC)
             sheet.paste(tile, (x, HEAD + row * (size + GAP)))
     sheet.save(Path(__file__).with_name("demo.png"), optimize=True)

@@ -20,8 +20,8 @@ from sfumato.worker.sessions import CloudSession, ServedModel
 
 USAGE = {
     "unknown protocol": (["--protocol", "homeopathic"], "no protocol 'homeopathic': choose one of plain, layer-split"),
-    "unknown field": (["--set", "halo=2"], "layer-split has no setting 'halo': write FIELD=VALUE with one of num_c"),
-    "no value": (["--set", "merge"], "layer-split has no setting"),
+    "unknown field": (["--set", "halo=2"], "strip-split has no setting 'halo': write FIELD=VALUE with one of num_c"),
+    "no value": (["--set", "merge"], "strip-split has no setting"),
     "another protocol's field": (["--protocol", "plain", "--set", "merge=exact"], "plain has no setting 'merge'"),
     "field that is no number": (["--set", "num_clouds=x"], "num_clouds must be a number, got 'x'"),
     "no clouds": (["--set", "num_clouds=0"], "num_clouds must be at least 1, got 0"),
@@ -30,8 +30,8 @@ USAGE = {
         "num_clouds is given twice, as 2 and 3: give it once",
     ),
     "plain on two clouds": (["--protocol", "plain", "--local-clouds", 2], "plain has one cloud"),
-    "more clouds than rows": (["--local-clouds", 5], "num_clouds must be at most 4, the rows of the deepest"),
-    "many more clouds than rows": (["--local-clouds", 5000], "num_clouds must be at most 4, the rows of the deepest"),
+    "more clouds than rows": (["--local-clouds", 5], "a latent of 16 rows can be cut into at most 4 tiles down, got 5"),
+    "many more clouds than rows": (["--local-clouds", 5000], "16 rows can be cut into at most 4 tiles down, got 5000"),
     "unknown scheduler": (["--scheduler", "heun"], "no scheduler 'heun': choose one of ddim, dpm++, euler, lcm"),
     "no steps": (["--steps", 0], "Invalid value for '--steps'"),
     "steps that are no number": (["--steps", "many"], "Invalid value for '--steps'"),
@@ -119,14 +119,14 @@ def pixels(file) -> np.ndarray:
 
 def test_pictures_and_report_are_those_of_the_library(sfumato, tiny_sd, tmp_path, local_clouds):
     from recorded import in_process
-    from sfumato.protocols.layer_split.spec import LayerSplit
+    from sfumato.protocols.strip_split.spec import StripSplit
 
     arguments = ["--model", tiny_sd.path, "--steps", 2, "--height", 32, "--width", 32, "--seed", 3, "--num-images", 2]
     files = ["--out", tmp_path / "x.png", "--report", tmp_path / "r.json", "--record", tmp_path / "rec"]
     code, _, err = sfumato("generate", "x", "--set", "num_clouds=2", "--scheduler", "ddim", *arguments, *files)
     assert (code, err.strip()) == (0, "")
     ours = [pixels(tmp_path / f"x-{i}.png") for i in (1, 2)]
-    pipe = in_process(tiny_sd, LayerSplit(num_clouds=2))
+    pipe = in_process(tiny_sd, StripSplit(num_clouds=2))
     theirs = pipe("x", num_inference_steps=2, height=32, width=32, seed=3, num_images_per_prompt=2, output_type="np")
     assert np.array_equal(np.stack(ours), theirs.images)
     written = json.loads((tmp_path / "r.json").read_text())

@@ -93,7 +93,7 @@ def test_a_cloud_that_dies_ends_the_run(long_run):
 
 def test_real_processes_are_sent_what_clouds_in_process_are_sent(tiny_sd, tmp_path):
     arguments = ["--model", tiny_sd.path, "--local-clouds", 2, "--height", 32, "--width", 32, "--scheduler", "ddim"]
-    outputs = ["--out", tmp_path / "x.png", "--record", tmp_path / "real"]
+    outputs = ["--protocol", "layer-split", "--out", tmp_path / "x.png", "--record", tmp_path / "real"]
     process = start(tmp_path, *arguments, *outputs, "--steps", 2, "--seed", 3)
     _, err = process.communicate(timeout=60)
     assert (process.returncode, err.strip()) == (0, "")
@@ -110,7 +110,17 @@ def test_real_processes_are_sent_what_clouds_in_process_are_sent(tiny_sd, tmp_pa
 
 def test_a_value_that_a_field_does_not_take(tiny_sd, tmp_path):
     """In a process of its own: in this one the types are checked before the spec's own words are said."""
-    process = start(tmp_path, "--model", tiny_sd.path, "--set", "offload=foo", "--out", tmp_path / "x.png")
+    process = start(
+        tmp_path,
+        "--model",
+        tiny_sd.path,
+        "--protocol",
+        "layer-split",
+        "--set",
+        "offload=foo",
+        "--out",
+        tmp_path / "x.png",
+    )
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (2, "")
     assert err.strip() == (

@@ -25,7 +25,7 @@ def cost(
     model: Annotated[
         str, typer.Option(help="Model folder, bundled or hub model, or an architecture: sd15, sdxl.")
     ] = "portraits",
-    protocol: Annotated[str, typer.Option(help="plain, layer-split or strip-split.")] = "layer-split",
+    protocol: Annotated[str, typer.Option(help="plain, layer-split or strip-split.")] = "strip-split",
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="A setting of the protocol; repeatable.")
     ] = None,

@@ -13,7 +13,7 @@ def generate(
     prompt: Annotated[str | None, typer.Argument(help="What the picture shows.")] = None,
     negative: Annotated[str | None, typer.Option(help="What it should not show.")] = None,
     model: Annotated[str, typer.Option(help="Bundled model, folder in diffusers' layout, or hub name.")] = "portraits",
-    protocol: Annotated[str, typer.Option(help="plain, layer-split or strip-split.")] = "layer-split",
+    protocol: Annotated[str, typer.Option(help="plain, layer-split or strip-split.")] = "strip-split",
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="A setting of the protocol; repeatable.")
     ] = None,
@@ -42,7 +42,7 @@ def generate(
 ) -> None:
     """Makes a picture on clouds that do not get to see it.
 
-    With nothing but a prompt: layer-split over four clouds that are started on this machine and stopped at the end.
+    With nothing but a prompt: strip-split over four clouds that are started on this machine and stopped at the end.
     """
     if show_help:
         from sfumato.cli.settings import print_help

@@ -49,7 +49,7 @@ class PrivatePipeline:
     Loads only the weights that the protocol leaves on the client. Use as a context manager, or call :meth:`close`.
 
     Example:
-        >>> with PrivatePipeline.from_pretrained("portraits", protocol="layer-split", clouds=4) as pipe:
+        >>> with PrivatePipeline.from_pretrained("portraits", clouds=4) as pipe:
         ...     picture = pipe("an old man with a grey beard, at the sea").images[0]
     """
 
@@ -72,7 +72,7 @@ class PrivatePipeline:
         cls,
         name_or_dir: str | Path,
         *,
-        protocol: str | Spec = "layer-split",
+        protocol: str | Spec = "strip-split",
         clouds: int | str | Clouds | None = None,
         keys: str | Path | None = None,
         torch_dtype: torch.dtype = torch.float32,

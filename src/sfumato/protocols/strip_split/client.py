@@ -13,7 +13,8 @@ from sfumato.models.weights import Wanted
 from sfumato.protocols.base import BY_CLOUDS, Shares, StepwiseClient
 from sfumato.protocols.strip_split.attending import Attention
 from sfumato.protocols.strip_split.graph import require_splittable, route_of, routes_of, stem_of
-from sfumato.protocols.strip_split.hosting import Host, lanes_of, lead
+from sfumato.protocols.strip_split.hosting import Host
+from sfumato.protocols.strip_split.lanes import lanes_of, lead
 from sfumato.protocols.strip_split.packing import Memory
 from sfumato.protocols.strip_split.spec import StripSplit
 from sfumato.protocols.strip_split.stem import Stem

@@ -1,6 +1,6 @@
 """The client's side of a step: what it does wherever the tiles meet."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -12,8 +12,9 @@ from sfumato.protocols.group_norm import merge_exact
 from sfumato.protocols.replies import checked
 from sfumato.protocols.strip_split.attending import Attention
 from sfumato.protocols.strip_split.graph import Place
+from sfumato.protocols.strip_split.lanes import Lane, Member, Walk
 from sfumato.protocols.strip_split.packing import Memory, Packed, in_a_row, latent_dtype, pack, unpack
-from sfumato.protocols.strip_split.shapes import Batch, asked_shapes, expected, format_at, group_at
+from sfumato.protocols.strip_split.shapes import asked_shapes, expected, format_at, group_at
 from sfumato.protocols.strip_split.spec import (
     Attended,
     Begin,
@@ -29,74 +30,6 @@ from sfumato.protocols.strip_split.tiling import Tiling
 from sfumato.tensors import FeatureMap, GuidedPrediction, Latent
 from sfumato.transport.base import Channel
 from sfumato.wire.messages import Message
-
-
-class Member(NamedTuple):
-    """One cloud's part of a lane: which of its rows, and which tile."""
-
-    rows: slice
-    tile: int
-    repeats: int
-
-    @property
-    def batch(self) -> Batch:
-        """The U-Net's batch on this cloud."""
-        return Batch(self.rows.stop - self.rows.start, self.repeats)
-
-
-class Lane(NamedTuple):
-    """Rows of a step that go through the places together, and every cloud's part of them."""
-
-    number: int
-    rows: slice
-    crew: list[Member]
-
-    @property
-    def num_rows(self) -> int:
-        """How many rows."""
-        return self.rows.stop - self.rows.start
-
-
-def lanes_of(spec: StripSplit, num_latents: int, num_rows: int) -> list[Lane]:
-    """Who computes what in a step.
-
-    Args:
-        spec: how many tiles and halves.
-        num_latents: rows of the latent.
-        num_rows: of the U-Net's batch: twice as many under guidance.
-
-    Raises:
-        ValueError: the guidance halves should go to different clouds, and there are none.
-    """
-    halves = [slice(start, start + num_latents) for start in range(0, num_rows, num_latents)]
-    tiles = range(spec.num_tiles)
-    if spec.num_halves == 2:
-        if len(halves) != 2:
-            raise ValueError("cfg_clouds=separate needs a guidance_scale above 1: without guidance there are no halves")
-        return [Lane(0, slice(0, num_rows), [Member(half, tile, 1) for half in halves for tile in tiles])]
-    if spec.num_lanes == 2:
-        first = halves[0]
-        return [Lane(k, half, [Member(first, tile, 1) for tile in tiles]) for k, half in enumerate(halves)]
-    every = slice(0, num_rows)
-    return [Lane(0, every, [Member(every, tile, len(halves)) for tile in tiles])]
-
-
-Walk = Generator[tuple[Sequence[Message], type[Message]], Sequence[Any], GuidedPrediction]
-"""Gives the requests of one round after another and the kind of their replies, takes these, ends with a prediction."""
-
-
-def lead(channel: Channel, walks: Sequence[Walk]) -> list[GuidedPrediction]:
-    """Leads several walks at once: what one was answered is worked out while the others' rounds are under way."""
-    ended: dict[int, GuidedPrediction] = {}
-    under_way = {channel.post(*next(walk)): number for number, walk in enumerate(walks)}
-    while under_way:
-        answered = channel.first(list(under_way))
-        number = under_way.pop(answered)
-        try:
-            under_way[channel.post(*walks[number].send(answered.wait()))] = number
-        except StopIteration as end:
-            ended[number] = end.value
-    return [ended[number] for number in range(len(walks))]
 
 
 class Host:
@@ -275,7 +208,7 @@ class Host:
         place, group = met.place, group_at(met.place)
         statistics = None
         if met.statistics is not None:
-            statistics = torch.stack(met.statistics)[:, _rows(m, len(met.statistics[0]))].float()
+            statistics = torch.stack(met.statistics)[:, m.rows_of(len(met.statistics[0]))].float()
         around = None
         if place.kind in ("border", "norm"):
             ring = self._tiling.halos(place.level, place.reach)[m.tile].ring_in_map if place.kind == "border" else None
@@ -283,7 +216,7 @@ class Host:
         else:
             assert met.result is not None
             own = self._tiling.tiles(place.level)[m.tile].slices
-            cells = met.result[(_rows(m, len(met.result)), slice(None), *own)].flatten(2)
+            cells = met.result[(m.rows_of(len(met.result)), slice(None), *own)].flatten(2)
             if place.ahead:
                 ring = self._tiling.halos(place.level, place.ahead.reach)[m.tile].ring_in_map
                 cells = torch.cat([cells, _at(met.result, ring, m)], dim=2)
@@ -306,7 +239,7 @@ class Host:
         return self._lane.num_rows // self._crew[0].repeats if place.is_alike else self._lane.num_rows
 
     def _part(self, m: Member, place: Place) -> slice:
-        return _rows(m, self._rows_at(place))
+        return m.rows_of(self._rows_at(place))
 
     def _whole_prediction(self, replies: Sequence[TilePrediction], unet: Any) -> GuidedPrediction:
         tiles = self._tiling.tiles(0)
@@ -328,12 +261,7 @@ class _Answer(NamedTuple):
     statistics: Tensor | None
 
 
-def _rows(m: Member, num_rows: int) -> slice:
-    """A cloud's rows of a map that may have one guidance half for both."""
-    return m.rows if m.rows.stop <= num_rows else slice(0, num_rows)
-
-
 def _at(features: FeatureMap, cells: Tensor | None, m: Member) -> Tensor:
     """A cloud's rows of a map at some cells; at none of them without ``cells``."""
-    mine = features[_rows(m, len(features))].flatten(2)
+    mine = features[m.rows_of(len(features))].flatten(2)
     return mine[:, :, :0] if cells is None else mine.index_select(2, cells.to(mine.device))
