@@ -297,8 +297,7 @@ ODD_ANSWERS = {
 def begun(folder, wire="fp32"):
     """A worker half that waits at its first place."""
     half = worker_half(asking(wire=wire), served(folder).unet, 0)
-    latent = floats(1, 4, 5, 8) if wire == "fp32" else floats(1, 4, 5, 8).half()
-    assert isinstance(half.handle(begin(latent=latent)), Border)
+    assert isinstance(half.handle(begin()), Border)
     return half
 
 

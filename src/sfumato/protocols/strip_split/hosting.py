@@ -13,7 +13,7 @@ from sfumato.protocols.replies import checked
 from sfumato.protocols.strip_split.attending import Attention
 from sfumato.protocols.strip_split.graph import Place
 from sfumato.protocols.strip_split.lanes import Lane, Member, Walk
-from sfumato.protocols.strip_split.packing import Memory, Packed, in_a_row, latent_dtype, pack, unpack
+from sfumato.protocols.strip_split.packing import Memory, Packed, in_a_row, pack, unpack
 from sfumato.protocols.strip_split.shapes import asked_shapes, expected, format_at, group_at
 from sfumato.protocols.strip_split.spec import (
     Attended,
@@ -72,7 +72,7 @@ class Host:
         """
         config: Any = unet.config
         needed = self._tiling.needed(0)
-        sent = latent.to(latent_dtype(self._spec.wire))
+        sent = latent.float()
         wants_text = told is not None and self._spec.cross_attention == "cloud"
         wants_added = told is not None and config.addition_embed_type == "text_time"
         answers = [self._answers_of(met.of(self._lane.rows)) for met in first]
@@ -245,8 +245,7 @@ class Host:
         tiles = self._tiling.tiles(0)
         channels = unet.config.out_channels
         shapes = [(m.rows.stop - m.rows.start, channels, *tiles[m.tile].shape) for m in self._crew]
-        dtype = latent_dtype(self._spec.wire)
-        parts = checked(self._channel, [r.prediction for r in replies], shapes, dtype, "a prediction")
+        parts = checked(self._channel, [r.prediction for r in replies], shapes, torch.float32, "a prediction")
         whole = parts[0].new_empty(self._lane.num_rows, channels, *self._tiling.size(0), dtype=self._dtype)
         for m, part in zip(self._crew, parts, strict=True):
             whole[(m.rows, slice(None), *tiles[m.tile].slices)] = part.to(self._dtype)

@@ -159,11 +159,6 @@ def wire_dtype(wire: Format) -> torch.dtype:
     return _FLOATS.get(wire, torch.int8)
 
 
-def latent_dtype(wire: Wire) -> torch.dtype:
-    """The format of the latent and the prediction, which never travel as integers."""
-    return torch.float32 if wire == "fp32" else torch.float16
-
-
 def _grouped(cells: Cells, group: int) -> Float[Tensor, "batch groups channels cell"]:
     return cells.unflatten(1, (-1, _group_size(cells.shape[1], group)))
 

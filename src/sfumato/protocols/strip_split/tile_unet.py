@@ -11,7 +11,6 @@ from sfumato.models.layers import sharing_copy
 from sfumato.protocols.strip_split.asking import AskingNeighbours, require, require_optional
 from sfumato.protocols.strip_split.graph import routes_of
 from sfumato.protocols.strip_split.layers import convolve_tile, replace_forwards
-from sfumato.protocols.strip_split.packing import latent_dtype
 from sfumato.protocols.strip_split.spec import Begin, Meeting, StripSplit, TilePrediction
 from sfumato.protocols.strip_split.suspended import Suspended
 from sfumato.protocols.strip_split.tiling import Halo, Tiling, tiling_of
@@ -50,8 +49,7 @@ class TileUNet:
     def _reply(self, found: Meeting | Tensor) -> Message:
         if isinstance(found, Meeting):
             return found
-        prediction = found.to(latent_dtype(self._spec.wire))
-        return TilePrediction(step=self._neighbours.step, lane=self._neighbours.lane, prediction=prediction)
+        return TilePrediction(step=self._neighbours.step, lane=self._neighbours.lane, prediction=found.float())
 
     def begin(self, request: Begin) -> Message:
         """Starts a step.
@@ -64,7 +62,7 @@ class TileUNet:
         dtype = next(self._unet.parameters()).dtype
         # Before the halos, whose making takes memory in proportion to the size that was named.
         shape = (None, config.in_channels, *tiling.needed(0)[self._tile].shape)
-        require(request.latent, shape, latent_dtype(self._spec.wire))
+        require(request.latent, shape, torch.float32)
         halo = tiling.halos(0, "conv")[self._tile]
         if not 1 <= request.repeats <= 2:
             raise WireError(f"a latent cannot be repeated {request.repeats} times")
