@@ -10,6 +10,7 @@ from torch import Tensor
 
 from sfumato.errors import ModelError
 from sfumato.models.denoiser import Conditioning, Denoiser
+from sfumato.models.entry import Entry, enter
 from sfumato.models.folder import ModelFolder
 from sfumato.randomness import unsearchable_noise
 from sfumato.tensors import GuidedPrediction, Latent
@@ -89,31 +90,34 @@ class Sampling:
     scheduler: Any
     """A diffusers scheduler; its timesteps are set when sampling starts."""
     noise: Latent
-    """Unit Gaussian, batch b."""
+    """Unit Gaussian, batch b; with an entry, latents as the U-Net sees them there."""
     conditioning: Conditioning
     """Batch b without guidance, 2b with it."""
     num_inference_steps: int
     guidance_scale: float
     generator: torch.Generator | list[torch.Generator] | None = None
     """For schedulers that add noise on the way (LCM)."""
+    entry: Entry | None = None
+    """Where to begin; None for the first step, with noise."""
 
 
 def sample(
     denoiser: Denoiser, sampling: Sampling, on_step: Callable[[Step], Latent | None] | None = None
 ) -> Iterator[Step]:
-    """Denoises, one step a yield; the last step's latents are the result.
+    """Denoises, one step a yield; the last step's latents are the result. Who stops earlier has the first steps.
 
     Args:
         denoiser: local or remote.
         sampling: what to sample.
         on_step: sees each step before it is yielded; latents that it returns replace the step's.
     """
-    scheduler, latents = sampling.scheduler, sampling.noise
+    scheduler, entry = sampling.scheduler, sampling.entry
     scheduler.set_timesteps(sampling.num_inference_steps)
-    latents = latents * scheduler.init_noise_sigma
+    latents = enter(scheduler, sampling.noise, entry) if entry else sampling.noise * scheduler.init_noise_sigma
     accepts = inspect.signature(scheduler.step).parameters
     extra = {"generator": sampling.generator} if "generator" in accepts else {}
-    for index, timestep in enumerate(scheduler.timesteps):
+    first = entry.step if entry else 0
+    for index, timestep in enumerate(scheduler.timesteps[first:], start=first):
         scaled = scheduler.scale_model_input(latents, timestep)
         prediction = denoiser(scaled, timestep, sampling.conditioning)
         if sampling.conditioning.batch == 2 * latents.shape[0]:
