@@ -10,6 +10,7 @@ from sfumato.cli.generate import EPILOG, generate
 from sfumato.cli.keys import keys
 from sfumato.cli.models import models
 from sfumato.cli.plan import plan
+from sfumato.cli.prompts import prompts
 from sfumato.cli.random_model import random_model
 from sfumato.cli.serve import serve
 
@@ -24,6 +25,7 @@ app.command()(serve)
 app.command()(keys)
 app.command()(cost)
 app.command()(plan)
+app.command()(prompts)
 app.command()(models)
 
 bench = typer.Typer(no_args_is_help=True, help="Measures speed, memory and traffic; prints ratios of one run.")

@@ -1,0 +1,172 @@
+"""``sfumato prompts``: what a prompt set would hide, before anything is sent."""
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sfumato.cli.cost import Format
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+    from rich.text import Text
+
+    from sfumato.protocols.prompt_set.candidates import CandidateSet
+
+_MARKS = "reverse", "bold yellow"
+
+
+class OnNoAttribute(StrEnum):
+    """What to do with a prompt that names no attribute."""
+
+    REFUSE = "refuse"
+    PLAIN = "plain"
+
+
+def prompts(
+    prompt: Annotated[str, typer.Argument(help="What the picture is to show.")],
+    taxonomy: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="TOML file with more attributes or more words.")
+    ] = None,
+    max_candidates: Annotated[int, typer.Option(min=2, help="Larger sets are refused.")] = 32,
+    on_no_attribute: Annotated[
+        OnNoAttribute, typer.Option(help="Refuse a prompt without attributes, or show it as it would be sent.")
+    ] = OnNoAttribute.REFUSE,
+    format: Annotated[Format, typer.Option(help="How to print.")] = Format.TABLE,
+) -> None:
+    """Shows what prompt-set would hide of a prompt, what not, and the set that the cloud would read.
+
+    Nothing leaves this machine.
+    """
+    from sfumato.protocols.prompt_set.candidates import candidate_set, load_taxonomy
+    from sfumato.protocols.prompt_set.candidates.prior import posterior
+
+    own = candidate_set(
+        prompt,
+        taxonomy=load_taxonomy(taxonomy) if taxonomy else None,
+        max_candidates=max_candidates,
+        on_no_attribute=on_no_attribute.value,
+    )
+    probabilities = posterior(own.prompts)
+    if format is Format.JSON:
+        typer.echo(json.dumps(preview_json(own, probabilities), indent=2, ensure_ascii=False))
+    else:
+        _print(own, probabilities)
+
+
+def preview_json(own: "CandidateSet", probabilities: tuple[float, ...]) -> dict[str, Any]:
+    """The preview as docs/protocols/prompt-set.md describes it; ``index`` and what is beside it stay with the client.
+
+    Args:
+        own: the set.
+        probabilities: of each candidate, for who reads the set.
+    """
+    from sfumato.protocols.prompt_set.candidates import PIVOT
+    from sfumato.protocols.prompt_set.candidates.prior import effective_candidates
+
+    return {
+        "prompt": own.prompt,
+        "attributes": dict(own.values),
+        "covered": [{"words": c.words, "start": c.start, "type": c.type, "value": c.value} for c in own.covered],
+        "candidates": list(own.prompts),
+        "index": own.index,
+        "pivot": PIVOT,
+        "posterior": [round(p, 6) for p in probabilities],
+        "effective_candidates": round(effective_candidates(probabilities), 3),
+        "not_covered": [{"words": n.words, "start": n.start, "kind": n.kind} for n in own.not_covered],
+        "correlates": [
+            {"words": c.words, "start": c.start, "type": c.type, "values": list(c.values), "covered": c.covered}
+            for c in own.correlates
+        ],
+    }
+
+
+def _print(own: "CandidateSet", probabilities: tuple[float, ...]) -> None:
+    from rich.console import Console
+
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=max(console.width, 80))
+    for piece in (_marked(own), *_findings(own), _candidates(own, probabilities), _verdict(own, probabilities)):
+        console.print(piece)
+
+
+def _marked(own: "CandidateSet") -> "Text":
+    """The prompt with what is covered and what is not."""
+    from rich.text import Text
+
+    from sfumato.protocols.prompt_set.candidates.text import tidy
+
+    text = Text(tidy(own.prompt))
+    for covered in own.covered:
+        text.stylize(_MARKS[0], covered.start, covered.start + len(covered.words))
+    for start, words in [(n.start, n.words) for n in own.not_covered] + [(c.start, c.words) for c in own.correlates]:
+        text.stylize(_MARKS[1], start, start + len(words))
+    return text
+
+
+def _findings(own: "CandidateSet") -> "list[RenderableType]":
+    rows = [(f"{c.words}", c.type, f"hidden; yours is {c.value}") for c in own.covered]
+    rows += [(n.words, n.kind, _why_open(n.kind, own)) for n in own.not_covered]
+    rows += [
+        (
+            c.words,
+            c.type,
+            f"not hidden; suggests {' or '.join(c.values)}" + ("" if c.covered else f", no {c.type} is named"),
+        )
+        for c in own.correlates
+    ]
+    if not rows:
+        return []
+    table = _table("words", "what", "the cloud")
+    for words, kind, verdict in rows:
+        table.add_row(words, kind, verdict, style="" if verdict.startswith("hidden") else "yellow")
+    return [table]
+
+
+def _why_open(kind: str, own: "CandidateSet") -> str:
+    return (
+        "not hidden; read as said of no person" if kind in ("gender", "age", "ethnicity", *own.types) else "not hidden"
+    )
+
+
+def _candidates(own: "CandidateSet", probabilities: tuple[float, ...]) -> "Table":
+    from rich.text import Text
+
+    from sfumato.protocols.prompt_set.candidates import PIVOT
+
+    table = _table("", "", "the cloud reads")
+    table.columns[0].justify = "right"
+    table.add_column("posterior", justify="right", no_wrap=True)
+    table.columns[1].no_wrap = True
+    for place, (text, probability) in enumerate(zip(own.prompts, probabilities, strict=True)):
+        marks = [name for name, here in (("pivot", PIVOT), ("yours", own.index)) if here == place and own.types]
+        style = "bold" if place == own.index and own.types else ""
+        table.add_row(str(place), " ".join(marks), Text(text), f"{probability:.1%}", style=style)
+    return table
+
+
+def _verdict(own: "CandidateSet", probabilities: tuple[float, ...]) -> str:
+    from sfumato.protocols.prompt_set.candidates.prior import effective_candidates
+
+    if not own.types:
+        return "No attribute is named: the cloud would read the prompt as it is."
+    number = len(own.prompts)
+    return (
+        f"{number} candidates, as hard to guess as {effective_candidates(probabilities):.1f} equally likely ones. The "
+        "cloud's posterior is its prior over the set, here as a small model of word pairs estimates it. All that the "
+        "candidates share, it reads."
+    )
+
+
+def _table(*columns: str) -> "Table":
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
