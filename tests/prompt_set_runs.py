@@ -9,7 +9,7 @@ from sfumato.models.sampling import make_scheduler
 from sfumato.protocols.prompt_set.acceleration import Acceleration
 from sfumato.protocols.prompt_set.server_stage import CandidateRun, run_candidates
 
-SIZE, TOKENS, STEPS = 8, 7, 8
+SIZE, TOKENS, STEPS = 8, 7, 6
 
 
 def conditioning(unet, num: int, seed: int) -> Conditioning:
