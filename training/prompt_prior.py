@@ -1,21 +1,24 @@
-"""Counts the word pairs of the bundled prior over candidate prompts.
+"""Counts the bundled prior over candidate prompts.
 
 Reads a folder of CSV files with a column "prompt". Each prompt that names an attribute of a person is put into the
-taxonomy's words, words outside a fixed vocabulary are dropped, and pairs of neighbours are counted over all prompts: no
-prompt can be read from the table.
+taxonomy's words, and what `events` lists is counted over all of them: values behind values, and which words of a fixed
+list go with them. No prompt can be read from the table.
 
     python training/prompt_prior.py FOLDER
+
+``--check`` counts four fifths instead, writes nothing and prints what the rest says of the prior: the log-loss of the
+own candidate, how often it is the likeliest, and how likely the likeliest was said to be.
 """
 
 import argparse
 import csv
 from collections import Counter
-from collections.abc import Iterator
-from itertools import pairwise
+from collections.abc import Iterable, Iterator
+from math import log
 from pathlib import Path
 
 from sfumato.protocols.prompt_set.candidates import prior
-from sfumato.protocols.prompt_set.candidates.candidate_set import own_words
+from sfumato.protocols.prompt_set.candidates.candidate_set import candidate_set, own_words
 
 TABLE = Path(prior.__file__).with_name("prior.tsv")
 
@@ -26,29 +29,52 @@ def prompts(folder: Path) -> Iterator[str]:
             yield from (row["prompt"] for row in csv.DictReader(lines) if row.get("prompt"))
 
 
-def count_pairs(folder: Path) -> tuple[Counter[tuple[str, str]], int]:
-    counts, read = Counter[tuple[str, str]](), 0
+def own_texts(folder: Path) -> Iterator[str]:
     for prompt in prompts(folder):
         try:
             text = own_words(prompt)
         except ValueError:  # two values of one type, or no value: no prompt that a set could be made of
             continue
-        if text is None:
+        if text is not None:
+            yield text
+
+
+def count(texts: Iterable[str]) -> Counter[prior.Event]:
+    return Counter(event for text in texts for event in prior.events(text))
+
+
+def check(texts: list[str]) -> str:
+    model = prior.CountedPrior(count(text for i, text in enumerate(texts) if i % 5))
+    losses, hits, likeliest = [], 0, 0.0
+    for text in texts[::5]:
+        try:
+            own = candidate_set(text)
+        except ValueError:  # a word that was said of a thing is gone
             continue
-        words = [prior.BEGIN, *prior.kept_words(text, prior.prior_vocabulary()), prior.END]
-        counts.update(pairwise(words))
-        read += 1
-    return counts, read
+        probabilities = prior.posterior(own.prompts, model)
+        losses.append(-log(probabilities[own.index]))
+        hits += probabilities[own.index] == max(probabilities)
+        likeliest += max(probabilities)
+    number = len(losses)
+    return (
+        f"{number} prompts: {sum(losses) / number:.3f} nats, {hits / number:.1%} guessed, {likeliest / number:.1%} said"
+    )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    counts, read = count_pairs(parser.parse_args().folder)
-    lines = [f"# neighbours among the words that the prior counts, in {read} prompts; training/prompt_prior.py"]
-    lines += [f"{first}\t{second}\t{count}" for (first, second), count in sorted(counts.items())]
+    parser.add_argument("--check", action="store_true")
+    chosen = parser.parse_args()
+    texts = list(own_texts(chosen.folder))
+    if chosen.check:
+        print(check(texts))
+        return
+    counts = count(texts)
+    lines = [f"# what prior.events lists, in {len(texts)} prompts; training/prompt_prior.py"]
+    lines += ["\t".join([*event, str(number)]) for event, number in sorted(counts.items())]
     TABLE.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    print(f"{TABLE.name}: {len(counts)} pairs from {read} prompts")
+    print(f"{TABLE.name}: {len(counts)} counts from {len(texts)} prompts")
 
 
 if __name__ == "__main__":

@@ -121,7 +121,7 @@ def _findings(own: "CandidateSet") -> "list[RenderableType]":
     ]
     if not rows:
         return []
-    table = _table("words", "what", "the cloud")
+    table = _table("words", "what", "in the set")
     for words, kind, verdict in rows:
         table.add_row(words, kind, verdict, style="" if verdict.startswith("hidden") else "yellow")
     return [table]
@@ -156,9 +156,9 @@ def _verdict(own: "CandidateSet", probabilities: tuple[float, ...]) -> str:
         return "No attribute is named: the cloud would read the prompt as it is."
     number = len(own.prompts)
     return (
-        f"{number} candidates, as hard to guess as {effective_candidates(probabilities):.1f} equally likely ones. The "
-        "cloud's posterior is its prior over the set, here as a small model of word pairs estimates it. All that the "
-        "candidates share, it reads."
+        f"{number} candidates, as hard to guess as {effective_candidates(probabilities):.1f} equally likely ones: the "
+        "cloud's posterior is its prior over the set, here estimated from counts of captions. All that the candidates "
+        "share, the cloud reads."
     )
 
 

@@ -4,15 +4,20 @@ import pytest
 
 from sfumato.protocols.prompt_set.candidates import candidate_set
 from sfumato.protocols.prompt_set.candidates.prior import (
+    ANY,
     BEGIN,
     END,
+    THEN,
+    WITH,
+    WORDED,
+    CountedPrior,
     MaskedLanguageModel,
-    WordPairs,
     bundled_prior,
+    context_words,
     effective_candidates,
-    kept_words,
+    events,
     posterior,
-    prior_vocabulary,
+    value_words,
 )
 
 
@@ -40,11 +45,35 @@ def test_a_scorer_must_answer_for_each_prompt():
         posterior(["a", "b"], Fixed(0.0))
 
 
-def test_word_pairs_are_a_distribution():
-    model = WordPairs({(BEGIN, "man"): 3, ("man", END): 2, ("man", "beard"): 1}, frozenset({"man", "beard"}))
-    for first in (BEGIN, "man", "beard", "elsewhere"):
-        assert sum(model.probability(first, second) for second in ("man", "beard", END)) == pytest.approx(1)
-    assert model.probability("man", "beard") > model.probability("beard", "beard")
+def test_each_factor_is_a_distribution():
+    model = CountedPrior(
+        {(THEN, BEGIN, "gender=male"): 3, (THEN, "gender=male", END): 3, (WORDED, "gender=male", "man"): 2}
+    )
+    for first in (BEGIN, "gender=male", "age=old"):
+        assert sum(model.following(first, second) for second in [*value_words().by_value, END]) == pytest.approx(1)
+    assert sum(model.wording("gender=male", word) for word in value_words().by_value["gender=male"]) == pytest.approx(1)
+    assert model.following(BEGIN, "gender=male") > model.following(BEGIN, "gender=female")
+
+
+def test_a_word_that_goes_with_all_alike_lifts_none():
+    model = CountedPrior(
+        {(WITH, ANY, ANY): 999, (WITH, ANY, "hat"): 100, (WITH, "age=old", ANY): 100, (WITH, "age=old", "hat"): 10}
+    )
+    assert model.lift("age=old", "hat") == pytest.approx(1, rel=0.01)
+    assert model.lift("age=young", "hat") == pytest.approx(1)
+
+
+def test_a_prompt_is_counted_by_its_values_and_listed_words():
+    assert events("A middle-aged man of great renown with his hat") == [
+        *(
+            (THEN, BEGIN, "age=middle-aged"),
+            (THEN, "age=middle-aged", "gender=male"),
+            (THEN, "gender=male", "gender=male"),
+        ),
+        *((THEN, "gender=male", END), (WORDED, "age=middle-aged", "middle aged"), (WORDED, "gender=male", "man")),
+        *((WORDED, "gender=male", "his"), (WITH, ANY, ANY), (WITH, ANY, "hat"), (WITH, "age=middle-aged", ANY)),
+        *((WITH, "age=middle-aged", "hat"), (WITH, "gender=male", ANY), (WITH, "gender=male", "hat")),
+    ]
 
 
 def test_the_bundled_prior_knows_what_goes_together():
@@ -54,10 +83,9 @@ def test_the_bundled_prior_knows_what_goes_together():
     assert 1 < effective_candidates(posterior(bearded.prompts)) < plain <= 2
 
 
-def test_the_bundled_prior_holds_pairs_of_listed_words_only():
-    known = prior_vocabulary() | {BEGIN, END}
-    assert all({first, second} <= known for first, second in bundled_prior()._pairs)
-    assert kept_words("A middle-aged man of great renown", prior_vocabulary()) == ["middle aged", "man"]
+def test_the_bundled_prior_holds_values_and_listed_words_only():
+    known = {BEGIN, END, ANY, *value_words().by_value, *value_words().by_word, *context_words()}
+    assert all({first, second} <= known for _, first, second in bundled_prior()._counts)
 
 
 def test_a_masked_model_scores_word_by_word():

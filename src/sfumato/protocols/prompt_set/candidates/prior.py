@@ -5,23 +5,31 @@ A cloud's posterior over the set is its prior over the set: 1/N only where all c
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from itertools import pairwise
 from math import exp, log
 from typing import Any, Final, Protocol, runtime_checkable
 
-from sfumato.protocols.prompt_set.candidates.lexicon import english, lexicon
+from sfumato.protocols.prompt_set.candidates.lexicon import english
 from sfumato.protocols.prompt_set.candidates.taxonomy_files import default_taxonomy
 from sfumato.protocols.prompt_set.candidates.text import key_of, words_of
 
 BEGIN: Final = "<s>"
 END: Final = "</s>"
-_WEIGHT: Final = 1000.0
-"""Of the single words' frequencies, as if so many pairs had been seen."""
+ANY: Final = "*"
+THEN: Final = "then"
+WORDED: Final = "worded"
+WITH: Final = "with"
+_VALUES_WEIGHT: Final = 300.0
+"""Of the frequencies of single values, as if so many pairs had been seen."""
+_WITH_WEIGHT: Final = 300.0
+"""Of a word's frequency in all prompts, as if so many prompts with the value had been seen."""
 _UNSEEN: Final = 0.5
-"""Count that is added to every word of the vocabulary."""
+"""Count that is added to everything."""
 _LEAST_PROBABILITY: Final = 1e-12
+Event = tuple[str, str, str]
 
 
 @runtime_checkable
@@ -56,37 +64,58 @@ def effective_candidates(probabilities: Sequence[float]) -> float:
     return 1 / max(probabilities)
 
 
-class WordPairs:
-    """A bigram model of texts from which all words outside a small vocabulary were dropped.
+class CountedPrior:
+    """A bigram model of the values that a prompt names, with the words that go with them.
 
-    Source: MacKay and Peto 1995, "A hierarchical Dirichlet language model", Natural Language Engineering 1(3):
-    single words as the prior of what follows a word, with a fixed weight.
+    A prompt's likelihood is that of the sequence of its values, times that of each value's wording, times, for each
+    other word that counts, how much more often it stands in prompts with these values than in all. Rare counts are
+    drawn towards those of single words.
+
+    Source: for the smoothing, MacKay and Peto 1995, "A hierarchical Dirichlet language model", Natural Language
+    Engineering 1(3); that values are independent in what they go with is our simplification.
 
     Args:
-        pairs: how often two words are neighbours.
-        vocabulary: the words that count.
+        counts: triples and how often they were seen, as `events` lists them.
     """
 
-    def __init__(self, pairs: Mapping[tuple[str, str], int], vocabulary: frozenset[str]) -> None:
-        self._pairs, self._vocabulary = pairs, vocabulary
-        self._behind, self._single = Counter[str](), Counter[str]()
-        for (first, second), count in pairs.items():
-            self._behind[first] += count
-            self._single[second] += count
-        self._all = self._single.total() + _UNSEEN * (len(vocabulary) + 1)
+    def __init__(self, counts: Mapping[Event, int]) -> None:
+        self._counts, self._totals = counts, Counter[tuple[str, str]]()
+        for (kind, first, second), count in counts.items():
+            self._totals[kind, first] += count
+            self._totals[kind, ANY] += count if kind == THEN else 0
+            self._totals["single", second] += count if kind == THEN else 0
 
     def log_likelihoods(self, prompts: Sequence[str]) -> Sequence[float]:
         """One number a prompt; words outside the vocabulary count nothing."""
-        return [self._log_likelihood(prompt) for prompt in prompts]
+        return [sum(self._log(event) for event in events(prompt)) for prompt in prompts]
 
-    def probability(self, first: str, second: str) -> float:
-        """Of a word, or the end, behind another or the beginning."""
-        single = (self._single[second] + _UNSEEN) / self._all
-        return (self._pairs.get((first, second), 0) + _WEIGHT * single) / (self._behind[first] + _WEIGHT)
+    def _log(self, event: Event) -> float:
+        match event:
+            case ("then", first, second):
+                return log(self.following(first, second))
+            case ("worded", value, word):
+                return log(self.wording(value, word))
+            case ("with", value, word) if value != ANY and word != ANY:
+                return log(self.lift(value, word))
+        return 0.0
 
-    def _log_likelihood(self, prompt: str) -> float:
-        words = [BEGIN, *kept_words(prompt, self._vocabulary), END]
-        return sum(log(self.probability(a, b)) for a, b in pairwise(words))
+    def following(self, first: str, second: str) -> float:
+        """The probability of a value, or the end, behind another or the beginning."""
+        number = len(value_words().by_value) + 1
+        single = (self._totals["single", second] + _UNSEEN) / (self._totals[THEN, ANY] + _UNSEEN * number)
+        seen = self._counts.get((THEN, first, second), 0)
+        return (seen + _VALUES_WEIGHT * single) / (self._totals[THEN, first] + _VALUES_WEIGHT)
+
+    def wording(self, value: str, word: str) -> float:
+        """The probability that a value is named by this word."""
+        number = len(value_words().by_value[value])
+        return (self._counts.get((WORDED, value, word), 0) + _UNSEEN) / (self._totals[WORDED, value] + _UNSEEN * number)
+
+    def lift(self, value: str, word: str) -> float:
+        """How many times as often a word stands in prompts with a value as in all."""
+        everywhere = (self._counts.get((WITH, ANY, word), 0) + _UNSEEN) / (self._counts.get((WITH, ANY, ANY), 0) + 1)
+        there = self._counts.get((WITH, value, word), 0) + _WITH_WEIGHT * everywhere
+        return there / (self._counts.get((WITH, value, ANY), 0) + _WITH_WEIGHT) / everywhere
 
 
 class MaskedLanguageModel:
@@ -123,22 +152,49 @@ class MaskedLanguageModel:
             yield log(max(score, _LEAST_PROBABILITY))
 
 
-def kept_words(text: str, vocabulary: frozenset[str]) -> list[str]:
-    """The words of a text that the model knows, in order."""
-    return [key for word in words_of(text) if (key := word.key) in vocabulary]
+@dataclass(frozen=True)
+class ValueWords:
+    """The built-in taxonomy's words, by single words."""
+
+    by_word: Mapping[str, str]
+    """A word and the value that it names, such as gender=female."""
+    by_value: Mapping[str, frozenset[str]]
 
 
 @cache
-def prior_vocabulary() -> frozenset[str]:
-    """The words that the bundled model counts: the attributes', people and what goes with them."""
-    known = english()
-    words = {key_of(form) for t in default_taxonomy().types for row in t.rows for form in row.forms}
-    return frozenset(words | lexicon(default_taxonomy()).words() | known.person | known.context) - {"of", "age"}
+def value_words() -> ValueWords:
+    """Every word of every row of the built-in taxonomy that names one value by itself."""
+    by_word: dict[str, str] = {"middle": "age=middle-aged"}
+    for t in default_taxonomy().types:
+        for form, value in ((form, value) for row in t.rows for form, value in zip(row.forms, t.values, strict=True)):
+            if len(words_of(form)) == 1:
+                by_word[key_of(form)] = f"{t.name}={value}"
+    values = {value: frozenset(word for word, v in by_word.items() if v == value) for value in by_word.values()}
+    return ValueWords(by_word, values)
 
 
 @cache
-def bundled_prior() -> WordPairs:
+def context_words() -> frozenset[str]:
+    """The other words that count: what people are, do and wear."""
+    return (english().person | english().context).difference(value_words().by_word)
+
+
+def events(prompt: str) -> list[Event]:
+    """All that the model counts in a prompt: value behind value, the wording of each, and what they go with."""
+    known, keys = value_words().by_word, [word.key for word in words_of(prompt)]
+    named = [(known[key], key) for key in keys if key in known]
+    values = [BEGIN, *(value for value, _ in named), END]
+    others, different = {key for key in keys if key in context_words()}, {ANY, *values[1:-1]}
+    return [
+        *((THEN, first, second) for first, second in pairwise(values)),
+        *((WORDED, value, word) for value, word in named),
+        *((WITH, value, word) for value in sorted(different) for word in [ANY, *sorted(others)]),
+    ]
+
+
+@cache
+def bundled_prior() -> CountedPrior:
     """Counted by training/prompt_prior.py in captions and prompts; docs/protocols/prompt-set.md says which."""
     table = files(__package__).joinpath("prior.tsv").read_text(encoding="utf-8")
     lines = [line.split("\t") for line in table.splitlines() if line and not line.startswith("#")]
-    return WordPairs({(first, second): int(count) for first, second, count in lines}, prior_vocabulary())
+    return CountedPrior({(kind, first, second): int(count) for kind, first, second, count in lines})
