@@ -147,6 +147,7 @@ AGREEMENT = {
     "a woman aged 70 in Rome": ("a man of young age in Rome",),
     "an heir": ("an heiress",),
     "portrait of a 75-year-old": ("portrait of a middle-aged person", "portrait of an old person"),
+    "fifty-year-old's hands": ("old person's hands",),
     "a child": ("an old person", "a young person"),
 }
 
@@ -192,6 +193,7 @@ REFUSED = {
     "an old girl": "two values of age",
     "a Chinese woman and a Kenyan woman": "two values of ethnicity",
     "an American doctor": "'American' fits no value of ethnicity",
+    "a brown man in brown boots": "'brown' fits no value of ethnicity",
     "a nonbinary person": "'nonbinary' fits no value of gender",
     "a 500-year-old vampire": "'500-year-old' fits no value of age",
 }
@@ -221,6 +223,11 @@ def test_a_set_that_is_too_large_says_what_to_drop():
 def test_plain_has_to_be_said():
     alone = candidate_set("a bowl of fruit", on_no_attribute="plain")
     assert (alone.prompts, alone.index, alone.types) == (("a bowl of fruit",), 0, ())
+
+
+def test_numbers_that_may_be_an_age_are_shown():
+    shown = candidate_set("a woman aged 30, she's 34, about fifty, early 40s, in 1950, 2.5 m, 80% grey")
+    assert [(n.words, n.kind) for n in shown.not_covered] == [("34", "number"), ("fifty", "number"), ("40s", "number")]
 
 
 def test_what_stays_is_shown():

@@ -44,6 +44,10 @@ _BEFORE_PATTERN: Final = [re.compile(pattern, re.IGNORECASE) for pattern in _BEF
 _AFTER_PATTERN: Final = [re.compile(pattern, re.IGNORECASE) for pattern in _AFTER]
 
 
+_BARE_WORD: Final = rf"(?:{'|'.join(_TENS)})(?:[- ](?:{'|'.join(_ONES)}))?|{'|'.join(_TEENS)}"
+_BARE: Final = re.compile(rf"(?<![\w.,])(?:\d{{1,3}}|{_DECADE}|{_BARE_WORD})(?![\w%]|[.,]\d)", re.IGNORECASE)
+
+
 @dataclass(frozen=True)
 class Age:
     """An age that the prompt gives in years."""
@@ -74,6 +78,11 @@ def ages(text: str) -> list[Age]:
         if not kept or age.start >= kept[-1].end:
             kept.append(age)
     return kept
+
+
+def numbers(text: str) -> list[tuple[int, int]]:
+    """Spans of numbers that may be someone's age, whether or not the words around them say so."""
+    return [m.span() for m in _BARE.finditer(text)]
 
 
 def _age(match: re.Match[str], *, follows: bool) -> Age:

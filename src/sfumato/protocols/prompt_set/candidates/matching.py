@@ -112,7 +112,7 @@ class _Matching:
         if says is _Says.THING:
             self._of_thing(first, last)
             return None
-        is_noun = says is _Says.ALONE and not age.follows and self._is_determined(first)
+        is_noun = says is _Says.ALONE and not age.follows and (self._is_determined(first) or self._owns(age.end))
         pieces = self._age_pieces(age, as_phrase=says is _Says.ALONE and not is_noun)
         if pieces and is_noun:
             pieces = (*pieces, "people" if age.plural else "person")
@@ -139,7 +139,8 @@ class _Matching:
         alone = says is _Says.ALONE and not entry.strict and self._stands_alone(first, before)
         if says is _Says.PERSON or alone or self._is_marked(first, last):
             return self._match(first, last, entry.type, entry.pieces)
-        self._of_thing(first, last)
+        if not entry.strict:  # "black hair"
+            self._of_thing(first, last)
         return None
 
     def _match(self, first: int, last: int, type: str, pieces: tuple[Piece, ...]) -> Match:
@@ -183,6 +184,9 @@ class _Matching:
 
     def _is_determined(self, first: int) -> bool:
         return first > 0 and self._words[first - 1].key in english().determiners
+
+    def _owns(self, end: int) -> bool:
+        return self._text[end : end + 2] in ("'s", "’s")
 
     def _is_person(self, at: int) -> bool:
         return any(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Final
 
+from sfumato.protocols.prompt_set.candidates.ages import numbers
 from sfumato.protocols.prompt_set.candidates.detectors import Finding
 from sfumato.protocols.prompt_set.candidates.lexicon import Lexicon, english
 from sfumato.protocols.prompt_set.candidates.matching import Matches
@@ -21,7 +22,8 @@ class Noticed:
     words: str
     start: int
     kind: str
-    """name, place, health, belief, a detector's label, or a type of the taxonomy that the words are not covered for."""
+    """name, place, health, belief, number (which may be an age), a detector's label, or a type of the taxonomy that the
+    words are not covered for."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ def notice(text: str, matches: Matches, lexicon: Lexicon, findings: Sequence[Fin
     found += [Noticed(text[start:end], start, _type_of(text[start:end], lexicon)) for start, end in matches.of_things]
     found += _single_words(matches, lexicon)
     found += _names(text, matches)
+    found += [Noticed(text[start:end], start, "number") for start, end in numbers(text)]
     kept: dict[tuple[int, str], Noticed] = {}
     for item in found:
         end = item.start + len(item.words)
