@@ -147,6 +147,8 @@ AGREEMENT = {
     "a woman aged 70 in Rome": ("a man of young age in Rome",),
     "an heir": ("an heiress",),
     "portrait of a 75-year-old": ("portrait of a middle-aged person", "portrait of an old person"),
+    "an African 18-year-old": ("an Indian old person", "a European young person"),
+    "male 18-year-old": ("female old person",),
     "fifty-year-old's hands": ("old person's hands",),
     "a child": ("an old person", "a young person"),
 }
@@ -282,3 +284,9 @@ def test_a_detector_that_reads_members_differently_stops_the_run():
 
     with pytest.raises(ClaimError, match="would differ"):
         candidate_set("a woman, her look decidedly Asian today", detectors=[Moody()])
+
+
+def test_words_that_come_to_stand_beside_a_person_are_covered():
+    own = candidate_set("in hers thirties")
+    assert own.prompts[own.index] == own.own
+    assert all(candidate_set(member).prompts == own.prompts for member in own.prompts)

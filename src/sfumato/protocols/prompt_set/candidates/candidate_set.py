@@ -106,8 +106,7 @@ def candidate_set(
     if max_candidates < 2:
         raise ValueError(f"max_candidates must be at least 2, got {max_candidates}: a smaller set hides nothing")
     reading = _Reading(text, words, detectors)
-    values = reading.own_values()
-    template = _settled(reading.template(), values, words, detectors)
+    template, values = _settled(reading, words, detectors)
     if not template.types:
         return _without_attribute(reading, prompt, on_no_attribute)
     _check_size(template, words.taxonomy, max_candidates)
@@ -135,8 +134,7 @@ def own_words(prompt: str, taxonomy: Taxonomy | None = None) -> str | None:
     """
     words = lexicon(taxonomy or default_taxonomy())
     reading = _Reading(tidy(prompt), words, ())
-    values = reading.own_values()
-    template = _settled(reading.template(), values, words, ())
+    template, values = _settled(reading, words, ())
     if not template.types:
         return None
     text = template.fill(values)
@@ -219,14 +217,19 @@ def _each_type(match: Match) -> tuple[Named, ...]:
     return tuple({named.row.type: named for named in (*match.named, *match.evidence)}.values())
 
 
-def _settled(template: Template, values: dict[str, int], words: Lexicon, detectors: Sequence[Detector]) -> Template:
-    """Reads the prompt in its new wording until nothing changes any more."""
+def _settled(reading: _Reading, words: Lexicon, detectors: Sequence[Detector]) -> tuple[Template, dict[str, int]]:
+    """Reads the prompt in its new wording until nothing changes any more; words may come to stand beside a person.
+
+    Returns:
+        The template, and the own value of each type.
+    """
+    template, values = reading.template(), reading.own_values()
     for _ in range(_MOST_ROUNDS):
-        again = _Reading(template.fill(values), words, detectors).template()
-        if again == template:
+        again = _Reading(template.fill(values), words, detectors)
+        if again.template() == template:
             break
-        template = again
-    return template
+        template, values = again.template(), {**values, **again.own_values()}
+    return template, values
 
 
 def _fill(template: Template, taxonomy: Taxonomy) -> list[str]:

@@ -112,7 +112,7 @@ class _Matching:
         if says is _Says.THING:
             self._of_thing(first, last)
             return None
-        is_noun = says is _Says.ALONE and not age.follows and (self._is_determined(first) or self._owns(age.end))
+        is_noun = says is _Says.ALONE and not age.follows and (self._opens_noun(first) or self._owns(age.end))
         pieces = self._age_pieces(age, as_phrase=says is _Says.ALONE and not is_noun)
         if pieces and is_noun:
             pieces = (*pieces, "people" if age.plural else "person")
@@ -185,10 +185,18 @@ class _Matching:
     def _is_determined(self, first: int) -> bool:
         return first > 0 and self._words[first - 1].key in english().determiners
 
+    def _opens_noun(self, first: int) -> bool:
+        """Whether the words before call for a noun: "an 18-year-old", "an African 18-year-old"."""
+        before = self._lexicon.entry(self._words[first - 1].key) if first else None
+        is_adjective = before is not None and not before.is_person and not self._gap(first).strip()
+        return is_adjective or self._is_determined(first)
+
     def _owns(self, end: int) -> bool:
         return self._text[end : end + 2] in ("'s", "’s")
 
     def _is_person(self, at: int) -> bool:
+        if at in self._ages and not self._ages[at].follows:
+            return True
         return any(
             key is not None and self._lexicon.is_person(key)
             for key in (self._key(at, length) for length in range(min(MOST_WORDS, len(self._words) - at), 0, -1))
