@@ -287,9 +287,9 @@ def test_nothing_else_is_sent(case):
         assert {e.kind for e in answers} == {"Surroundings", "Attended"}
         for entry in answers:
             assert entry.values.keys() == meeting
-            more = {"around", "around_scales"} if entry.kind == "Attended" else set()
+            more = {"means", "around", "around_scales"} if entry.kind == "Attended" else set()
             assert entry.tensors.keys() == tensors | more
-            assert entry.tensors["scales"] is entry.tensors.get("around_scales") is None
+            assert entry.tensors["scales"] is entry.tensors.get("around_scales") is entry.tensors.get("means") is None
         assert [e.values["round"] for e in answers] == list(range(len(answers)))
 
 

@@ -180,7 +180,7 @@ def answer(kind=Surroundings, **changes):
     """What the cloud waits for in its first round: the row below its tile, and the statistics of the whole map."""
     values = {"step": 0, "lane": 0, "round": 0, "path": "down_blocks.0.resnets.0.conv1", "statistics": floats(2, 1, 8)}
     if kind is Attended:
-        values |= {"around": None, "around_scales": None}
+        values |= dict.fromkeys(("means", "around", "around_scales"))
     return unchecked(kind, **values | {"values": floats(1, 32, 8), "scales": None} | changes)
 
 

@@ -11,7 +11,7 @@ from sfumato.protocols.group_norm import group_statistics
 from sfumato.protocols.strip_split.graph import Place, Route
 from sfumato.protocols.strip_split.layers import Around, Neighbours, Reply, Ring
 from sfumato.protocols.strip_split.packing import Memory, Packed, Row, Wire, cut, pack, unpack, wire_dtype
-from sfumato.protocols.strip_split.shapes import Batch, Shapes, answer_shapes, expected
+from sfumato.protocols.strip_split.shapes import Batch, Shapes, answer_shapes, expected, is_centred
 from sfumato.protocols.strip_split.spec import Attended, Begin, Border, Hidden, Meeting, StripSplit, Surroundings
 from sfumato.protocols.strip_split.tiling import Halo, Tiling
 
@@ -43,7 +43,7 @@ class AskingNeighbours(Neighbours):
         self._places = {place.path: place for place in route.all}
         self._samplers = {p.ahead.path: (p.level, p.ahead.reach) for p in route.all if p.ahead}
         self._skips = {place.skip for place in route.all}
-        self._told = _Told(request, self._spec.wire, len(route.first))
+        self._told = _Told(request, self._spec.wire, route.first)
         self._round = 0
         self._asked: Meeting | None = None
         # Cells around the tile: of samplers to come, and of maps that a skip connection will lead to again.
@@ -146,7 +146,7 @@ class AskingNeighbours(Neighbours):
         )
 
     def _unpacked(self, place: Place, due: Shapes, cells: Packed) -> Tensor:
-        if self._spec.differences == "none" or place.kind in ("border", "norm"):
+        if self._spec.differences == "none" or not due.is_centred:
             return unpack(cells, self._dtype, due.format)
         try:
             return self._memory.unpack(place.path, cells, due.format).to(self._dtype)
@@ -161,9 +161,10 @@ class AskingNeighbours(Neighbours):
 class _Told:
     """The answers at a step's first places, which came with its beginning."""
 
-    def __init__(self, request: Begin, wire: Wire, num_places: int):
-        self._wire, self._left = wire, num_places
-        is_told, has_scales = num_places > 0, num_places > 0 and wire == "int8"
+    def __init__(self, request: Begin, wire: Wire, first: Sequence[Place]):
+        self._wire, self._left = wire, len(first)
+        is_told = len(first) > 0
+        has_scales = (is_told and wire == "int8") or (wire == "fp16" and any(map(is_centred, first)))
         for flat, is_due, dtype in (
             (request.statistics, is_told, torch.float32),
             (request.values, is_told, wire_dtype(wire)),
@@ -184,7 +185,7 @@ class _Told:
     def take(self, due: Shapes) -> _Answer:
         """The next answer."""
         self._left -= 1
-        cells = self._row.take(due.cells, due.format, due.group)
+        cells = self._row.take(due.cells, due.format, due.group, is_centred=due.is_centred)
         around = self._row.take(due.around, self._wire, due.group) if due.around else None
         statistics = None
         if due.statistics:
@@ -197,10 +198,10 @@ class _Told:
 def _read(answer: Meeting, due: Shapes) -> _Answer:
     for field, wanted in expected(due).items():
         require_optional(getattr(answer, field, None), *(wanted or (None,)))
-    around = None
-    if isinstance(answer, Attended) and answer.around is not None:
-        around = Packed(answer.around, answer.around_scales)
-    return Packed(answer.values, answer.scales), around, answer.statistics
+    if not isinstance(answer, Attended):
+        return Packed(answer.values, answer.scales), None, answer.statistics
+    around = None if answer.around is None else Packed(answer.around, answer.around_scales)
+    return Packed(answer.values, answer.scales, answer.means), around, answer.statistics
 
 
 def _surrounded(own: Tensor, ring: Tensor, halo: Halo) -> Tensor:

@@ -14,7 +14,7 @@ from sfumato.protocols.strip_split.attending import Attention
 from sfumato.protocols.strip_split.graph import Place
 from sfumato.protocols.strip_split.lanes import Lane, Member, Walk
 from sfumato.protocols.strip_split.packing import Memory, Packed, in_a_row, pack, unpack
-from sfumato.protocols.strip_split.shapes import asked_shapes, expected, format_at, group_at
+from sfumato.protocols.strip_split.shapes import asked_shapes, expected, format_at, group_at, is_centred
 from sfumato.protocols.strip_split.spec import (
     Attended,
     Begin,
@@ -138,8 +138,8 @@ class Host:
         kind = Surroundings if place.kind in ("border", "norm") else Attended
         out: list[Meeting] = []
         for answer in self._answers_of(met):
-            values, scales = answer.around or (None, None)
-            extra = {"around": values, "around_scales": scales} if kind is Attended else {}
+            values, scales, _ = answer.around or (None, None, None)
+            extra = {"means": answer.cells.means, "around": values, "around_scales": scales}
             out.append(
                 kind(
                     step=self._step,
@@ -149,7 +149,7 @@ class Host:
                     statistics=answer.statistics,
                     values=answer.cells.values,
                     scales=answer.cells.scales,
-                    **extra,
+                    **(extra if kind is Attended else {}),
                 )
             )
         return out
@@ -221,8 +221,9 @@ class Host:
                 ring = self._tiling.halos(place.level, place.ahead.reach)[m.tile].ring_in_map
                 cells = torch.cat([cells, _at(met.result, ring, m)], dim=2)
                 around = pack(self._around(met, ring, m), self._spec.wire, group)
-        if self._spec.differences == "none" or place.kind in ("border", "norm"):
-            return _Answer(pack(cells, self._spec.wire, group), around, statistics)
+        if self._spec.differences == "none" or not is_centred(place):
+            packed = pack(cells, self._spec.wire, group, is_centred=is_centred(place))
+            return _Answer(packed, around, statistics)
         key = (place.path, self._lane.number, number)
         packed = self._memory.pack(key, cells, format_at(place, self._spec, self._step), group)
         return _Answer(packed, around, statistics)

@@ -38,13 +38,20 @@ class Packed(NamedTuple):
     """(batch, channel, cell)."""
     scales: Tensor | None
     """fp16, (batch, group of channels, cell), for integers."""
+    means: Tensor | None = None
+    """fp16, (batch, channel): taken off before, and added after."""
 
 
-def pack(cells: Cells, wire: Format, group: int) -> Packed:
+def pack(cells: Cells, wire: Format, group: int, *, is_centred: bool = False) -> Packed:
     """Packs cells; of integers, every ``group`` channels of a cell share a scale.
 
-    The scale is rounded first and the values by the rounded scale, so that its rounding costs nothing.
+    With ``is_centred`` the mean of every channel over the cells travels apart, unless the wire is exact: attention adds
+    much that is the same everywhere. Means and scales are rounded first, and the values by what they were rounded to,
+    so that their rounding costs nothing.
     """
+    if is_centred and wire != "fp32":
+        means = cells.mean(2).half()
+        return pack(cells - means.to(cells.dtype).unsqueeze(2), wire, group)._replace(means=means)
     if wire == "fp32" or wire == "fp16":
         return Packed(cells.to(_FLOATS[wire]), None)
     largest = _LARGEST[wire]
@@ -61,6 +68,8 @@ def pack(cells: Cells, wire: Format, group: int) -> Packed:
 
 def unpack(packed: Packed, dtype: torch.dtype, wire: Format) -> Cells:
     """Gives the cells back."""
+    if packed.means is not None:
+        return unpack(packed._replace(means=None), dtype, wire) + packed.means.to(dtype).unsqueeze(2)
     if packed.scales is None:
         return packed.values.to(dtype)
     values = packed.values
@@ -96,8 +105,8 @@ class Memory:
         self._known: dict[Hashable, Tensor] = {}
 
     def pack(self, key: Hashable, cells: Cells, wire: Format, group: int) -> Packed:
-        """Packs cells to send; with int4, the difference to those that were sent under the key before."""
-        packed = pack(cells.float() - self._before(key, wire), wire, group)
+        """Packs cells to send, centred; with int4, the difference to those that were sent under the key before."""
+        packed = pack(cells.float() - self._before(key, wire), wire, group, is_centred=True)
         self.unpack(key, packed, wire)
         return packed
 
@@ -121,14 +130,16 @@ class Row:
     def __init__(self, values: Flat, scales: Flat | None):
         self._values, self._scales = values, scales
 
-    def take(self, shape: tuple[int, int, int], wire: Format, group: int) -> Packed:
+    def take(self, shape: tuple[int, int, int], wire: Format, group: int, *, is_centred: bool = False) -> Packed:
         """The next cells, of ``shape``."""
         of_values, of_scales = packed_shapes(shape, wire, group)
         values, self._values = cut(self._values, of_values)
-        if of_scales is None:
-            return Packed(values, None)
-        scales, self._scales = cut(self._scales, of_scales)
-        return Packed(values, scales)
+        scales = means = None
+        if of_scales is not None:
+            scales, self._scales = cut(self._scales, of_scales)
+        if is_centred and wire != "fp32":
+            means, self._scales = cut(self._scales, shape[:2])
+        return Packed(values, scales, means)
 
     def end(self) -> None:
         """Says that nothing more is taken."""
@@ -137,8 +148,8 @@ class Row:
 
 
 def in_a_row(parts: Sequence[Packed]) -> Packed:
-    """Lays packed cells of several shapes in one flat tensor, and their scales in another."""
-    scales = [p.scales.flatten() for p in parts if p.scales is not None]
+    """Lays packed cells of several shapes in one flat tensor, and their scales and means in another."""
+    scales = [t.flatten() for p in parts for t in (p.scales, p.means) if t is not None]
     return Packed(torch.cat([p.values.flatten() for p in parts]), torch.cat(scales) if scales else None)
 
 

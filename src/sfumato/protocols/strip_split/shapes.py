@@ -38,6 +38,8 @@ class Shapes(NamedTuple):
     around: Cells | None
     group: int
     """Channels that share a scale."""
+    is_centred: bool
+    """Whether the cells' means travel apart."""
     wire: Wire
     format: Format
     """Of the cells; everything else is as the wire says."""
@@ -53,9 +55,8 @@ def asked_shapes(place: Place, tiling: Tiling, tile: int, batch: Batch, spec: St
             num_cells = 0
         case _:
             num_cells = tiling.num_cells(place.level, tile)
-    return Shapes(
-        _statistics(place, rows), (rows, place.channels, num_cells), None, group_at(place), spec.wire, spec.wire
-    )
+    cells = (rows, place.channels, num_cells)
+    return Shapes(_statistics(place, rows), cells, None, group_at(place), False, spec.wire, spec.wire)
 
 
 def answer_shapes(place: Place, tiling: Tiling, tile: int, batch: Batch, spec: StripSplit, step: int) -> Shapes:
@@ -74,13 +75,19 @@ def answer_shapes(place: Place, tiling: Tiling, tile: int, batch: Batch, spec: S
         num_cells += ring
         around = (rows, place.ahead.channels, ring)
     cells = (batch.rows_after(place), place.width, num_cells)
-    return Shapes(_statistics(place, rows), cells, around, group_at(place), spec.wire, format_at(place, spec, step))
+    statistics, form = _statistics(place, rows), format_at(place, spec, step)
+    return Shapes(statistics, cells, around, group_at(place), is_centred(place), spec.wire, form)
 
 
 def format_at(place: Place, spec: StripSplit, step: int) -> Format:
     """How the cells of an answer are packed."""
-    is_difference = spec.differences == "int4" and step > 0 and place.kind not in ("border", "norm")
+    is_difference = spec.differences == "int4" and step > 0 and is_centred(place)
     return "int4" if is_difference else spec.wire
+
+
+def is_centred(place: Place) -> bool:
+    """Whether the means of an answer's cells travel apart: of what attention gives."""
+    return place.kind not in ("border", "norm")
 
 
 def group_at(place: Place) -> int:
@@ -101,7 +108,8 @@ def expected(shapes: Shapes) -> dict[str, Expected | None]:
     cells = packed_shapes(shapes.cells, shapes.format, shapes.group)
     around = packed_shapes(shapes.around, wire, shapes.group) if shapes.around else (None, None)
     shapes_of: dict[str, tuple[tuple[int, ...] | None, torch.dtype]]
-    shapes_of = {"statistics": (shapes.statistics, torch.float32)}
+    means = shapes.cells[:2] if shapes.is_centred and wire != "fp32" else None
+    shapes_of = {"statistics": (shapes.statistics, torch.float32), "means": (means, torch.float16)}
     for values, scales, (shape, of_scales) in (("values", "scales", cells), ("around", "around_scales", around)):
         shapes_of |= {values: (shape, wire_dtype(wire)), scales: (of_scales, torch.float16)}
     return {name: None if shape is None else (shape, dtype) for name, (shape, dtype) in shapes_of.items()}

@@ -192,6 +192,7 @@ class Begin(Message):
     values: Tensor | None
     """(value,): the cells of its answers at those places, one after the other."""
     scales: Float[Tensor, " scales"] | None
+    """Of each of them scales and means, as far as they have any, one after the other."""
     prompt_embeds: Float[Tensor, "rows token text_width"] | None
     pooled: Float[Tensor, "rows pooled_width"] | None
     time_ids: Float[Tensor, "rows six"] | None
@@ -255,6 +256,8 @@ class Attended(Meeting):
 
     topic: ClassVar[str] = "attention"
 
+    means: Float[Tensor, "answered_rows channel"] | None
+    """Of ``values`` over their cells, taken off there; none with ``wire=fp32``."""
     around: Tensor | None
     """(rows, channel, cell): the transformer's input at the cells around the tile and, in a transformer of several
     blocks, below it the hidden state before the last one."""
