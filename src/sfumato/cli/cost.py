@@ -25,7 +25,10 @@ def cost(
     model: Annotated[
         str, typer.Option(help="Model folder, bundled or hub model, or an architecture: sd15, sdxl.")
     ] = "portraits",
-    protocol: Annotated[str, typer.Option(help="plain, layer-split or strip-split.")] = "strip-split",
+    protocol: Annotated[
+        str | None,
+        typer.Option(help="plain, layer-split or strip-split (the default; with --as-published, layer-split is)."),
+    ] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="A setting of the protocol; repeatable.")
     ] = None,
@@ -74,7 +77,11 @@ def cost(
     if as_published and speeds != UNKNOWN:
         raise ValueError("the paper models no computing: leave out --as-published, --client-gflops or --cloud-gflops")
     count = count_as_published if as_published else partial(count_cost, guided=guidance, speeds=speeds)
-    folder, kind, route = find_architecture(model), find_spec(protocol), parse_link(link)
+    folder, kind, route = (
+        find_architecture(model),
+        find_spec(protocol or ("layer-split" if as_published else "strip-split")),
+        parse_link(link),
+    )
     specs = [parse_spec(kind, settings or [], number) for number in cloud_numbers(clouds)]
     costs = [count(folder, spec, route, height=height, width=width) for spec in specs]
     if format is Format.JSON:
