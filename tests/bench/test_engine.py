@@ -52,6 +52,7 @@ def test_a_wider_wire_is_closer_in_one_pass(tiny_sd):
         guidance_scale=5.0,
         seeds=1,
         one_pass=True,
+        scheduler="ddim",
         out=None,
     )
     ways = [named_way(f"strip-split wire={wire}", 2) for wire in ("fp32", "fp16", "int8")]

@@ -78,13 +78,14 @@ class FidelityRequest:
     guidance_scale: float
     seeds: int
     one_pass: bool
+    scheduler: str
     out: Path | None
 
 
 def measure(
     request: FidelityRequest, ways: Sequence[Way], progress: Callable[[str], None]
 ) -> tuple[Sequence[Picture], list[Fidelity]]:
-    """Compares final pictures over a few prompts and seeds, DDIM, all parties in one process.
+    """Compares final pictures over a few prompts and seeds, all parties in one process.
 
     Returns:
         The unsplit pictures, and a row a way.
@@ -125,7 +126,7 @@ def _picture(
     prompt: str,
     seed: int,
 ) -> Picture:
-    pipe = simulate(model, spec, scheduler="ddim", clouds=InProcessClouds(served, spec.num_clouds))
+    pipe = simulate(model, spec, scheduler=request.scheduler, clouds=InProcessClouds(served, spec.num_clouds))
     latent = pipe(
         prompt,
         num_inference_steps=request.steps,
@@ -188,6 +189,7 @@ def _row(request: FidelityRequest, row: Fidelity) -> dict[str, Any]:
         "guidance_scale": request.guidance_scale,
         "prompts": list(PROMPTS),
         "seeds": list(range(_FIRST_SEED, _FIRST_SEED + request.seeds)),
+        "scheduler": request.scheduler,
         "psnr_db": [None if d == float("inf") else d for d in row.decibels],
         "max_latent_error": row.max_latent_error,
     }
@@ -200,7 +202,7 @@ def _pass_row(request: FidelityRequest, row: OnePass) -> dict[str, Any]:
 
 def _table(request: FidelityRequest, rows: Sequence[Fidelity]) -> Table:
     title = (
-        f"Final pictures against plain's on {request.model}: {request.steps} DDIM steps, guidance "
+        f"Final pictures against plain's on {request.model}: {request.steps} {request.scheduler} steps, guidance "
         f"{request.guidance_scale}, {len(PROMPTS)} prompts, seeds from {_FIRST_SEED} on: {request.seeds}"
     )
     table = Table(title=title, title_justify="left")

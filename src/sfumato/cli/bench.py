@@ -41,7 +41,8 @@ def fidelity_bench(
             "layer-split.",
         ),
     ] = None,
-    steps: Annotated[int, typer.Option(min=1, help="DDIM steps; the paper takes 50.")] = 50,
+    steps: Annotated[int, typer.Option(min=1, help="Steps; the paper takes 50.")] = 50,
+    scheduler: Annotated[str, typer.Option(help="ddim, as in the paper, dpm++, euler or lcm.")] = "ddim",
     guidance_scale: Annotated[float, typer.Option(help="The paper takes 5.")] = 5.0,
     clouds: Annotated[str, typer.Option(metavar="N[,N...]", help="Numbers of clouds.")] = "2,4,8",
     seeds: Annotated[int, typer.Option(min=1, help="Pictures of each of the four prompts.")] = 1,
@@ -62,6 +63,7 @@ def fidelity_bench(
             guidance_scale=guidance_scale,
             seeds=seeds,
             one_pass=one_pass,
+            scheduler=scheduler,
             out=out,
         )
     )
