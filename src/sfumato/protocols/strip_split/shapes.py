@@ -48,13 +48,9 @@ class Shapes(NamedTuple):
 def asked_shapes(place: Place, tiling: Tiling, tile: int, batch: Batch, spec: StripSplit) -> Shapes:
     """Of what a cloud sends where it stops."""
     rows = batch.rows_at(place)
-    match place.kind:
-        case "border":
-            num_cells = len(tiling.halos(place.level, place.reach)[tile].given)
-        case "norm":
-            num_cells = 0
-        case _:
-            num_cells = tiling.num_cells(place.level, tile)
+    num_cells = _num_cells(place, tiling, tile)
+    if place.kind == "border":
+        num_cells = len(tiling.halos(place.level, place.reach)[tile].given)
     cells = (rows, place.channels, num_cells)
     return Shapes(_statistics(place, rows), cells, None, group_at(place), False, spec.wire, spec.wire)
 
@@ -62,21 +58,22 @@ def asked_shapes(place: Place, tiling: Tiling, tile: int, batch: Batch, spec: St
 def answer_shapes(place: Place, tiling: Tiling, tile: int, batch: Batch, spec: StripSplit, step: int) -> Shapes:
     """Of what the client answers."""
     rows = batch.rows_at(place)
+    num_cells = _num_cells(place, tiling, tile)
     around: Cells | None = None
-    match place.kind:
-        case "border":
-            num_cells = len(tiling.halos(place.level, place.reach)[tile].ring)
-        case "norm":
-            num_cells = 0
-        case _:
-            num_cells = tiling.num_cells(place.level, tile)
-    if place.ahead:
+    if place.kind == "border":
+        num_cells = len(tiling.halos(place.level, place.reach)[tile].ring)
+    elif place.ahead:
         ring = len(tiling.halos(place.level, place.ahead.reach)[tile].ring)
         num_cells += ring
         around = (rows, place.ahead.channels, ring)
     cells = (batch.rows_after(place), place.width, num_cells)
     statistics, form = _statistics(place, rows), format_at(place, spec, step)
     return Shapes(statistics, cells, around, group_at(place), is_centred(place), spec.wire, form)
+
+
+def _num_cells(place: Place, tiling: Tiling, tile: int) -> int:
+    """Of a tile on its way into attention; none where only statistics meet."""
+    return 0 if place.kind == "norm" else tiling.num_cells(place.level, tile)
 
 
 def format_at(place: Place, spec: StripSplit, step: int) -> Format:
