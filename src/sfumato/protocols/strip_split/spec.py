@@ -160,7 +160,7 @@ class StripSplit(Spec):
             "For SDXL the pooled text enters every residual block with the time, and reaches every cloud.",
             "Each cloud sees its own tile of the picture being formed.",
             "Features of a tile depend on the whole picture, and group statistics are the whole picture's; what they "
-            "reveal of it is measured, not bounded.",
+            "reveal of it is not bounded, and not measured yet.",
             "Two clouds that pool what they saw hold both tiles.",
             "Every cloud sees the model, the picture's size, the number of steps and the timing.",
         ]
