@@ -104,7 +104,8 @@ class LayerSplit(Spec):
             found.append("Every cloud receives K and V of all rows of the feature maps.")
         found += [
             "Each cloud sees its own strip of the picture being formed.",
-            "Deep features of a strip depend on the whole picture; what they reveal of it is measured, not bounded.",
+            "Deep features of a strip depend on the whole picture; what they reveal of it is not bounded, and not "
+            "measured yet.",
             "Two clouds that pool what they saw hold both strips.",
             "Every cloud sees the model, the picture's size, the number of steps and the timing.",
         ]
