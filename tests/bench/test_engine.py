@@ -2,8 +2,9 @@
 
 import torch
 
-from sfumato.bench.engine import EngineRequest, KernelClock, idle, measure
+from sfumato.bench.engine import EngineRequest, measure
 from sfumato.bench.fidelity import FidelityRequest, measure_one_pass
+from sfumato.bench.kernel_clock import KernelClock, idle
 from sfumato.bench.ways import named_way
 
 

@@ -20,8 +20,8 @@ import torch
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
-from torch.utils._python_dispatch import TorchDispatchMode
 
+from sfumato.bench.kernel_clock import KernelClock, idle
 from sfumato.bench.one_run import PROMPT
 from sfumato.bench.ways import Way, bench_model, named_way
 from sfumato.bench.written import Results
@@ -42,58 +42,6 @@ from sfumato.wire.messages import Message
 from sfumato.worker.sessions import CloudSession, ServedModel, serve_model
 
 _TIMESTEP = 500
-_BATCH, _BATCHES = 50, 40
-
-
-class KernelClock(TorchDispatchMode):
-    """Adds up the time that torch's kernels take, whoever calls them in this thread.
-
-    Args:
-        idle_seconds: taken off each operator's time: what one takes that computes nothing.
-    """
-
-    def __init__(self, idle_seconds: float = 0.0) -> None:
-        super().__init__()
-        self._idle_seconds = idle_seconds
-        self.seconds = 0.0
-        self.num_calls = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        started = perf_counter()
-        try:
-            return func(*args, **(kwargs or {}))
-        finally:
-            self.seconds += max(0.0, perf_counter() - started - self._idle_seconds)
-            self.num_calls += 1
-
-
-@dataclass(frozen=True)
-class Idle:
-    """Seconds of an operator that computes nothing."""
-
-    clocked: float
-    """What a :class:`KernelClock` shows for it."""
-    instrument: float
-    """How much longer it takes under the clock than without."""
-
-
-def idle() -> Idle:
-    """Times views of a small tensor; medians of many batches."""
-    tensor = torch.zeros(2, 2)
-
-    def batch() -> float:
-        started = perf_counter()
-        for _ in range(_BATCH):
-            tensor.view(4)
-        return (perf_counter() - started) / _BATCH
-
-    bare, under, clocked = [], [], []
-    for _ in range(_BATCHES):
-        bare.append(batch())
-        with KernelClock() as clock:
-            under.append(batch())
-        clocked.append(clock.seconds / _BATCH)
-    return Idle(median(clocked), median(under) - median(bare))
 
 
 class Carrier:
