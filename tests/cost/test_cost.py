@@ -7,11 +7,11 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from sfumato.client.accounting import unet_layers
 from sfumato.client.pipeline import PrivatePipeline
 from sfumato.cost.counting import count_cost
 from sfumato.cost.link import FIVE_G, Link
 from sfumato.cost.speeds import Speeds
+from sfumato.models.counting import unet_layers
 from sfumato.models.folder import find_architecture
 from sfumato.protocols.layer_split.spec import LayerSplit
 from sfumato.protocols.plain.spec import Plain

@@ -5,9 +5,9 @@ import torch
 
 from passes import random_inputs
 from recorded import served
-from sfumato.client.accounting import unet_layers
 from sfumato.client.catalog import client_half
 from sfumato.cost.dry_run import dry_run
+from sfumato.models.counting import unet_layers
 from sfumato.models.denoiser import meta_conditioning
 from sfumato.models.loading import meta_unet
 from sfumato.protocols.layer_split.spec import LayerSplit

@@ -33,7 +33,7 @@ from sfumato.models.decoding import scale_factor
 from sfumato.models.denoiser import Conditioning, predict
 from sfumato.models.folder import ModelFolder
 from sfumato.models.loading import load_decoder, load_unet
-from sfumato.protocols.base import StepwiseClient
+from sfumato.protocols.client_half import StepwiseClient
 from sfumato.randomness import seeded_generator
 from sfumato.tensors import Latent
 from sfumato.transport.in_process import Handler, InProcessChannel

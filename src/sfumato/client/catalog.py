@@ -1,6 +1,7 @@
 """From a spec to its client half. Only the client loads this."""
 
-from sfumato.protocols.base import ClientHalf, Spec
+from sfumato.protocols.base import Spec
+from sfumato.protocols.client_half import ClientHalf
 from sfumato.protocols.layer_split.client import LayerSplitClient
 from sfumato.protocols.layer_split.spec import LayerSplit
 from sfumato.protocols.plain.client import PlainClient

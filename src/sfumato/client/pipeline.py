@@ -24,6 +24,7 @@ from sfumato.models.folder import ModelFolder, find_model
 from sfumato.models.loading import load_decoder, load_unet
 from sfumato.models.sampling import Sampling, Step, initial_latents, make_scheduler
 from sfumato.protocols.base import Spec
+from sfumato.protocols.client_half import Generation
 from sfumato.protocols.replies import is_finite
 from sfumato.randomness import fresh_seed, seeded_generator
 from sfumato.tensors import Latent
@@ -147,9 +148,9 @@ class PrivatePipeline:
         is_seeded = generator is not None
         size = self._size(height, width)
         prompts = [prompt] if isinstance(prompt, str) else prompt
-        accounting = Accounting(self.model, self._half)
+        accounting = Accounting()
         with accounting.client_work():
-            sampling = self._sampling(
+            generation = self._generation(
                 prompts,
                 negative_prompt,
                 num_inference_steps,
@@ -158,8 +159,10 @@ class PrivatePipeline:
                 size,
                 num_images_per_prompt,
             )
+        sampling = generation.sampling
         self._half.check(self._unet, tuple(sampling.noise.shape), sampling.conditioning.batch)
-        latents, channel = self._run(sampling, callback_on_step_end)
+        self._half.prepare(generation)
+        latents, channel = self._run(generation, callback_on_step_end)
         with accounting.client_work():
             images = self._images(latents, output_type)
         report = Report(
@@ -172,12 +175,10 @@ class PrivatePipeline:
             seconds=perf_counter() - started,
             traffic=channel.traffic,
             compute=accounting.compute(
-                unet=self._unet,
-                others=[*self._prompts.encoders, self._decoder],
-                latent_shape=tuple(sampling.noise.shape),
-                conditioning=sampling.conditioning,
-                num_calls=len(sampling.scheduler.timesteps),
+                self._half.unet_work(self._unet, self.model, sampling),
+                [self._unet, *self._prompts.encoders, self._decoder],
             ),
+            remarks=self._half.remarks(),
         )
         return PrivateOutput(images=images, report=report)
 
@@ -191,7 +192,7 @@ class PrivatePipeline:
             raise ValueError(f"height and width must be positive multiples of {factor}, got {height} and {width}")
         return height, width
 
-    def _sampling(
+    def _generation(
         self,
         prompts: list[str],
         negative: str | list[str] | None,
@@ -200,7 +201,7 @@ class PrivatePipeline:
         generator: Generator | None,
         size: tuple[int, int],
         num_images: int,
-    ) -> Sampling:
+    ) -> Generation:
         if not prompts or num_images < 1:
             raise ValueError("give at least one prompt and at least one picture a prompt")
         if num_inference_steps < 1:
@@ -221,7 +222,7 @@ class PrivatePipeline:
         config: Any = self._unet.config
         factor = scale_factor(self._decoder)
         shape = (len(prompts) * num_images, config.in_channels, size[0] // factor, size[1] // factor)
-        return Sampling(
+        sampling = Sampling(
             scheduler=make_scheduler(self.model, self._scheduler_name),
             noise=initial_latents(shape, generator, self._dtype),
             conditioning=conditioning,
@@ -230,8 +231,17 @@ class PrivatePipeline:
             # A scheduler's own noise on the way; never torch's default generator, which starts alike in every process.
             generator=generator or seeded_generator(fresh_seed()),
         )
+        return Generation(
+            sampling=sampling,
+            prompts=tuple(prompts),
+            negative_prompts=None if negatives is None else tuple(negatives),
+            num_images_per_prompt=num_images,
+            scheduler=self._scheduler_name,
+            height=size[0],
+            width=size[1],
+        )
 
-    def _run(self, sampling: Sampling, callback: OnStepEnd | None) -> tuple[Latent, Channel]:
+    def _run(self, generation: Generation, callback: OnStepEnd | None) -> tuple[Latent, Channel]:
         def on_step(step: Step) -> Latent | None:
             if callback is None:
                 return None
@@ -240,7 +250,7 @@ class PrivatePipeline:
         with self._clouds.open_channel() as channel:
             self.traffic = channel.traffic
             open_session(channel, self.spec, self.model.unet_fingerprint)
-            return self._half.generate(self._unet, channel, sampling, on_step), channel
+            return self._half.generate(self._unet, channel, generation, on_step), channel
 
     def _images(self, latents: Latent, output_type: OutputType) -> Any:
         pictures = latents if output_type == "latent" else decode(self._decoder, latents)

@@ -1,9 +1,10 @@
 """What a run cost, and what it promised: the JSON that ``--report`` writes."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from sfumato.protocols.base import Spec
+from sfumato.protocols.client_half import Remarks
 from sfumato.transport.base import Traffic
 from sfumato.version import VERSION
 
@@ -35,11 +36,14 @@ class Report:
     seconds: float
     traffic: Traffic
     compute: Compute
+    remarks: Remarks = field(default_factory=Remarks, repr=False)
+    """What the protocol adds; with prompt-set the candidates, hence not shown by accident."""
 
     @property
     def not_hidden(self) -> tuple[str, ...]:
         """What a cloud learned all the same, in this run."""
-        return self.spec.not_hidden + (self.spec.not_hidden_with_seed if self.is_seeded else ())
+        with_seed = self.spec.not_hidden_with_seed if self.is_seeded else ()
+        return (*self.remarks.not_hidden, *self.spec.not_hidden, *with_seed)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values; the field names are documented in ``docs/report.md``."""
@@ -72,4 +76,5 @@ class Report:
             "compute": asdict(self.compute),
             "claim": self.spec.claim,
             "not_hidden": list(self.not_hidden),
+            **self.remarks.fields,
         }

@@ -8,10 +8,10 @@ below are the ones that yield its cells. A real run sends more: see :mod:`sfumat
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from sfumato.client.accounting import unet_layers
 from sfumato.cost.link import Link
 from sfumato.cost.published_cells import cells, notes
 from sfumato.cost.result import FLOAT_BYTES, Compute, Cost, Sizes, TopicCost
+from sfumato.models.counting import unet_layers
 from sfumato.models.folder import ModelFolder
 from sfumato.models.layers import Layer
 from sfumato.models.skeleton import Skeleton, whole_skeleton

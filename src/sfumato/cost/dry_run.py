@@ -16,7 +16,8 @@ from sfumato.client.sessions import open_session
 from sfumato.cost.shapes import ShapesOnly
 from sfumato.errors import Unsupported
 from sfumato.models.denoiser import Conditioning, Denoiser
-from sfumato.protocols.base import Spec, StepwiseClient
+from sfumato.protocols.base import Spec
+from sfumato.protocols.client_half import StepwiseClient
 from sfumato.tensors import Latent
 from sfumato.transport.base import Channel, Delivered, Pending, Reply, Traffic, UnderWay
 from sfumato.transport.in_process import Handler

@@ -1,39 +1,16 @@
-"""What every protocol is made of: a public spec, a client half and a worker half.
+"""What both sides of a protocol are made of: a public spec, and a worker half.
 
-The halves of one protocol never import each other; ``client/catalog.py`` and ``worker/catalog.py`` know which half
-belongs to which spec, so a worker process never loads client code.
+The client half is in ``client_half.py``. The halves of one protocol never import each other; ``client/catalog.py`` and
+``worker/catalog.py`` know which half belongs to which spec, so a worker process never loads client code.
 """
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, ClassVar, Literal, NamedTuple, get_args, get_origin
-
-from torch import nn
+from typing import Any, ClassVar, Literal, get_args, get_origin
 
 from sfumato.errors import SpecMismatch
-from sfumato.models.denoiser import Denoiser
-from sfumato.models.layers import Layer
-from sfumato.models.sampling import Sampling, Step, sample
-from sfumato.models.weights import Wanted
-from sfumato.tensors import Latent
-from sfumato.transport.base import Channel
 from sfumato.wire.messages import Message
-
-
-class Shares(NamedTuple):
-    """Who computes how much of one layer's FLOPs in one step; both may compute all of them."""
-
-    client: float
-    clouds: float
-    """All clouds together, without what is computed twice at the borders of strips."""
-    is_once: bool = False
-    """Whether the client computes its share at the first step only, and keeps the result."""
-
-
-BY_CLIENT, BY_CLOUDS = Shares(1.0, 0.0), Shares(0.0, 1.0)
 
 
 def setting(default: Any, help: str) -> Any:
@@ -143,66 +120,3 @@ class WorkerHalf(ABC):
         Raises:
             WireError: a request of another shape than its layer takes.
         """
-
-
-class ClientHalf(ABC):
-    """The client's side of one protocol: the outer seam, one whole generation."""
-
-    @abstractmethod
-    def shares(self, unet: nn.Module, repeats: int) -> Callable[[Layer], Shares]:
-        """Says who computes each layer of the U-Net.
-
-        Args:
-            unet: may be on the meta device.
-            repeats: guidance halves in a step, 1 or 2; layers are counted with both.
-        """
-
-    @abstractmethod
-    def keeps(self, unet: nn.Module) -> Wanted:
-        """Says which parameters of a U-Net (given on the meta device) the client needs; others are not loaded."""
-
-    @abstractmethod
-    def check(self, unet: nn.Module, latent_shape: tuple[int, ...], num_rows: int) -> None:
-        """Refuses what this protocol cannot run, before any cloud is contacted.
-
-        Run by: client.
-
-        Args:
-            unet: the client's.
-            latent_shape: batch first.
-            num_rows: of the U-Net's batch: twice the latent's under guidance.
-
-        Raises:
-            Unsupported: the model does not fit the protocol.
-            ValueError: the spec does not fit the picture's size.
-        """
-
-    @abstractmethod
-    def generate(self, unet: nn.Module, channel: Channel, sampling: Sampling, on_step: "OnStep") -> Latent:
-        """Runs one generation and returns the final latent.
-
-        Run by: client.
-        """
-
-
-OnStep = Callable[[Step], Latent | None]
-"""Watches a step; may return latents to go on with instead."""
-
-
-class StepwiseClient(ClientHalf):
-    """A protocol whose clouds take part in every denoising step: it only supplies a denoiser."""
-
-    @abstractmethod
-    def denoiser(self, unet: nn.Module, channel: Channel) -> AbstractContextManager[Denoiser]:
-        """Gives a denoiser that lives, in part, at the clouds.
-
-        Run by: client.
-        """
-
-    def generate(self, unet: nn.Module, channel: Channel, sampling: Sampling, on_step: OnStep) -> Latent:
-        """Denoises with the shared sampler."""
-        latents = sampling.noise
-        with self.denoiser(unet, channel) as denoiser:
-            for step in sample(denoiser, sampling, on_step):
-                latents = step.latents
-        return latents

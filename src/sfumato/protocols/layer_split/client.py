@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from sfumato.models.denoiser import Conditioning, Denoiser, predict
 from sfumato.models.layers import Layer, layers_of, require_plain_attention
 from sfumato.models.weights import Wanted
-from sfumato.protocols.base import BY_CLIENT, BY_CLOUDS, Shares, StepwiseClient
+from sfumato.protocols.client_half import BY_CLIENT, BY_CLOUDS, Shares, StepwiseClient
 from sfumato.protocols.group_norm import merge_as_published, merge_exact, normalise
 from sfumato.protocols.layer_split.spec import (
     ConvStrip,

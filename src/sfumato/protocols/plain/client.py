@@ -10,7 +10,7 @@ from sfumato.models.denoiser import Conditioning, Denoiser
 from sfumato.models.layers import Layer
 from sfumato.models.loading import nothing
 from sfumato.models.weights import Wanted
-from sfumato.protocols.base import BY_CLOUDS, Shares, StepwiseClient
+from sfumato.protocols.client_half import BY_CLOUDS, Shares, StepwiseClient
 from sfumato.protocols.plain.spec import Condition, Conditioned, Noisy, Plain, Prediction
 from sfumato.protocols.replies import checked
 from sfumato.tensors import GuidedPrediction, Latent

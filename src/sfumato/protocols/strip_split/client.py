@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from sfumato.models.denoiser import Conditioning, Denoiser
 from sfumato.models.layers import Layer
 from sfumato.models.weights import Wanted
-from sfumato.protocols.base import BY_CLOUDS, Shares, StepwiseClient
+from sfumato.protocols.client_half import BY_CLOUDS, Shares, StepwiseClient
 from sfumato.protocols.strip_split.attending import Attention
 from sfumato.protocols.strip_split.graph import require_splittable, route_of, routes_of, stem_of
 from sfumato.protocols.strip_split.hosting import Host
