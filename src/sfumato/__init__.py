@@ -6,6 +6,7 @@ if TYPE_CHECKING:
     from sfumato.client.pipeline import PrivatePipeline as PrivatePipeline
     from sfumato.protocols.layer_split.spec import LayerSplit as LayerSplit
     from sfumato.protocols.plain.spec import Plain as Plain
+    from sfumato.protocols.prompt_set.spec import PromptSet as PromptSet
     from sfumato.protocols.strip_split.spec import StripSplit as StripSplit
     from sfumato.simulation import simulate as simulate
     from sfumato.version import VERSION as __version__
@@ -14,11 +15,12 @@ _HOMES = {
     "LayerSplit": ("sfumato.protocols.layer_split.spec", "LayerSplit"),
     "Plain": ("sfumato.protocols.plain.spec", "Plain"),
     "PrivatePipeline": ("sfumato.client.pipeline", "PrivatePipeline"),
+    "PromptSet": ("sfumato.protocols.prompt_set.spec", "PromptSet"),
     "StripSplit": ("sfumato.protocols.strip_split.spec", "StripSplit"),
     "__version__": ("sfumato.version", "VERSION"),
     "simulate": ("sfumato.simulation", "simulate"),
 }
-__all__ = ["LayerSplit", "Plain", "PrivatePipeline", "StripSplit", "__version__", "simulate"]
+__all__ = ["LayerSplit", "Plain", "PrivatePipeline", "PromptSet", "StripSplit", "__version__", "simulate"]
 
 
 def __getattr__(name: str) -> Any:

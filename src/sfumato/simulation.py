@@ -1,12 +1,15 @@
 """All parties of a run in one process: for tests, sweeps and exact counting."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import torch
 
 from sfumato.client.clouds import Clouds
 from sfumato.client.pipeline import PrivatePipeline
+from sfumato.client.private import private_of
 from sfumato.models.folder import ModelFolder, find_model
 from sfumato.protocols.base import Spec
 from sfumato.transport.base import Channel
@@ -39,6 +42,9 @@ def simulate(
     scheduler: str = "dpm++",
     torch_dtype: torch.dtype = torch.float32,
     clouds: Clouds | None = None,
+    device_model: str | Path | None = None,
+    taxonomy: str | Path | None = None,
+    detectors: Sequence[Any] = (),
 ) -> PrivatePipeline:
     """Makes a pipeline whose clouds are in this process, with the same messages and the same byte counts.
 
@@ -48,11 +54,13 @@ def simulate(
         scheduler: ddim, dpm++, euler or lcm.
         torch_dtype: on the client.
         clouds: made before, to share a loaded model between simulations or to record; by default new ones.
+        device_model, taxonomy, detectors: for prompt-set, as in :meth:`PrivatePipeline.from_pretrained`.
 
     Example:
         >>> pipe = simulate("portraits", LayerSplit(num_clouds=2))
         >>> pipe("a smiling woman with a hat", num_inference_steps=10, seed=1).report.traffic.rounds
     """
     folder = find_model(model) if isinstance(model, str) else model
+    private = private_of(spec, folder, device_model, taxonomy, detectors)
     found = clouds or InProcessClouds(serve_model(folder), spec.num_clouds)
-    return PrivatePipeline(folder, spec, found, torch_dtype=torch_dtype, scheduler=scheduler)
+    return PrivatePipeline(folder, spec, found, torch_dtype=torch_dtype, scheduler=scheduler, private=private)

@@ -42,7 +42,7 @@ def test_json_has_the_documented_fields():
 def test_without_attributes_plain_has_to_be_said():
     with pytest.raises(ValueError, match="names no attribute"):
         run("a bowl of fruit")
-    assert "the cloud would read the prompt as it is" in " ".join(
+    assert "the cloud reads the prompt as it is" in " ".join(
         run("a bowl of fruit", "--on-no-attribute", "plain").split()
     )
 

@@ -13,7 +13,7 @@ def generate(
     prompt: Annotated[str | None, typer.Argument(help="What the picture shows.")] = None,
     negative: Annotated[str | None, typer.Option(help="What it should not show.")] = None,
     model: Annotated[str, typer.Option(help="Bundled model, folder in diffusers' layout, or hub name.")] = "portraits",
-    protocol: Annotated[str, typer.Option(help="plain, layer-split or strip-split.")] = "strip-split",
+    protocol: Annotated[str, typer.Option(help="plain, layer-split, strip-split or prompt-set.")] = "strip-split",
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="A setting of the protocol; repeatable.")
     ] = None,
@@ -37,6 +37,12 @@ def generate(
     out: Annotated[Path, typer.Option(help="PNG to write; several are numbered.")] = Path("sfumato.png"),
     report: Annotated[Path | None, typer.Option(help="JSON with traffic, work and what was not hidden.")] = None,
     record: Annotated[Path | None, typer.Option(help="Folder for what each cloud saw.")] = None,
+    device_model: Annotated[
+        str | None, typer.Option(help="With prompt-set: the small model that finishes the picture here.")
+    ] = None,
+    taxonomy: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="With prompt-set: TOML file with more attributes to hide.")
+    ] = None,
     timeout: Annotated[float, typer.Option(min=0.1, help="Seconds a cloud may take for one answer.")] = 120.0,
     show_help: Annotated[bool, typer.Option("--help", "-h", help="Show this message and exit.")] = False,
 ) -> None:
@@ -79,6 +85,8 @@ def generate(
             report=report,
             record=record,
             timeout=timeout,
+            device_model=device_model,
+            taxonomy=taxonomy,
         )
     )
 

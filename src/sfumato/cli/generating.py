@@ -42,6 +42,8 @@ class Request:
     report: Path | None
     record: Path | None
     timeout: float
+    device_model: str | None
+    taxonomy: Path | None
 
     def picture_paths(self) -> list[Path]:
         """Where the pictures go: the given name, or numbered ones."""
@@ -98,13 +100,14 @@ def _num_local_clouds(request: Request) -> int:
             return int(value)
     if request.local_clouds is not None:
         return request.local_clouds
-    return 1 if request.protocol == "plain" else 4
+    return 1 if request.protocol in ("plain", "prompt-set") else 4
 
 
 def _pipeline(request: Request, started: LocalClouds | None) -> "PrivatePipeline":
     import torch
 
     from sfumato.client.pipeline import PrivatePipeline
+    from sfumato.client.private import private_of
     from sfumato.models.folder import find_model
     from sfumato.protocols.settings import parse_spec
     from sfumato.protocols.specs import find_spec
@@ -112,8 +115,9 @@ def _pipeline(request: Request, started: LocalClouds | None) -> "PrivatePipeline
     num_clouds = len(request.clouds.split(",")) if request.clouds else request.local_clouds
     spec = parse_spec(find_spec(request.protocol), request.settings, num_clouds)
     model = find_model(request.model)
+    private = private_of(spec, model, request.device_model, request.taxonomy)
     clouds = _clouds(request, started)
-    return PrivatePipeline(model, spec, clouds, torch_dtype=torch.float32, scheduler=request.scheduler)
+    return PrivatePipeline(model, spec, clouds, torch_dtype=torch.float32, scheduler=request.scheduler, private=private)
 
 
 def _clouds(request: Request, started: LocalClouds | None) -> "Clouds":

@@ -3,7 +3,7 @@
 import json
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -42,6 +42,7 @@ def prompts(
     Nothing leaves this machine.
     """
     from sfumato.protocols.prompt_set.candidates import candidate_set, load_taxonomy
+    from sfumato.protocols.prompt_set.candidates.preview import preview_json
     from sfumato.protocols.prompt_set.candidates.prior import posterior
 
     own = candidate_set(
@@ -57,40 +58,15 @@ def prompts(
         _print(own, probabilities)
 
 
-def preview_json(own: "CandidateSet", probabilities: tuple[float, ...]) -> dict[str, Any]:
-    """The preview as docs/protocols/prompt-set.md describes it; ``index`` and what is beside it stay with the client.
-
-    Args:
-        own: the set.
-        probabilities: of each candidate, for who reads the set.
-    """
-    from sfumato.protocols.prompt_set.candidates import PIVOT
-    from sfumato.protocols.prompt_set.candidates.prior import effective_candidates
-
-    return {
-        "prompt": own.prompt,
-        "attributes": dict(own.values),
-        "covered": [{"words": c.words, "start": c.start, "type": c.type, "value": c.value} for c in own.covered],
-        "candidates": list(own.prompts),
-        "index": own.index,
-        "pivot": PIVOT,
-        "posterior": [round(p, 6) for p in probabilities],
-        "effective_candidates": round(effective_candidates(probabilities), 3),
-        "not_covered": [{"words": n.words, "start": n.start, "kind": n.kind} for n in own.not_covered],
-        "correlates": [
-            {"words": c.words, "start": c.start, "type": c.type, "values": list(c.values), "covered": c.covered}
-            for c in own.correlates
-        ],
-    }
-
-
 def _print(own: "CandidateSet", probabilities: tuple[float, ...]) -> None:
     from rich.console import Console
+
+    from sfumato.protocols.prompt_set.candidates.preview import verdict
 
     console = Console()
     if not console.is_terminal:
         console = Console(width=max(console.width, 80))
-    for piece in (_marked(own), *_findings(own), _candidates(own, probabilities), _verdict(own, probabilities)):
+    for piece in (_marked(own), *_findings(own), _candidates(own, probabilities), verdict(own, probabilities)):
         console.print(piece)
 
 
@@ -147,19 +123,6 @@ def _candidates(own: "CandidateSet", probabilities: tuple[float, ...]) -> "Table
         style = "bold" if place == own.index and own.types else ""
         table.add_row(str(place), " ".join(marks), Text(text), f"{probability:.1%}", style=style)
     return table
-
-
-def _verdict(own: "CandidateSet", probabilities: tuple[float, ...]) -> str:
-    from sfumato.protocols.prompt_set.candidates.prior import effective_candidates
-
-    if not own.types:
-        return "No attribute is named: the cloud would read the prompt as it is."
-    number = len(own.prompts)
-    return (
-        f"{number} candidates, as hard to guess as {effective_candidates(probabilities):.1f} equally likely ones: the "
-        "cloud's posterior is its prior over the set, here estimated from counts of captions. All that the candidates "
-        "share, the cloud reads."
-    )
 
 
 def _table(*columns: str) -> "Table":

@@ -1,17 +1,28 @@
 """From a spec to its client half. Only the client loads this."""
 
+from sfumato.errors import Unsupported
 from sfumato.protocols.base import Spec
-from sfumato.protocols.client_half import ClientHalf
+from sfumato.protocols.client_half import ClientHalf, Private
 from sfumato.protocols.layer_split.client import LayerSplitClient
 from sfumato.protocols.layer_split.spec import LayerSplit
 from sfumato.protocols.plain.client import PlainClient
 from sfumato.protocols.plain.spec import Plain
+from sfumato.protocols.prompt_set.client import PromptSetClient
+from sfumato.protocols.prompt_set.spec import PromptSet
 from sfumato.protocols.strip_split.client import StripSplitClient
 from sfumato.protocols.strip_split.spec import StripSplit
 
 
-def client_half(spec: Spec) -> ClientHalf:
-    """Makes the client half that a spec asks for."""
+def client_half(spec: Spec, private: Private | None = None) -> ClientHalf:
+    """Makes the client half that a spec asks for.
+
+    Args:
+        spec: the protocol's.
+        private: what the user gave besides; step-wise protocols do without.
+
+    Raises:
+        Unsupported: the protocol needs it.
+    """
     match spec:
         case Plain():
             return PlainClient(spec)
@@ -19,4 +30,8 @@ def client_half(spec: Spec) -> ClientHalf:
             return LayerSplitClient(spec)
         case StripSplit():
             return StripSplitClient(spec)
+        case PromptSet():
+            if private is None:
+                raise Unsupported(f"{spec.name} has no denoising step that repeats")
+            return PromptSetClient(spec, private)
     raise AssertionError(f"{type(spec).__name__} has no client half")

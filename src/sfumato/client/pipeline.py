@@ -1,6 +1,6 @@
 """The pipeline that users call: like diffusers', but the U-Net runs on clouds that nobody has to trust."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
@@ -15,6 +15,7 @@ from torch import nn
 from sfumato.client.accounting import Accounting
 from sfumato.client.catalog import client_half
 from sfumato.client.clouds import Clouds, find_clouds, spec_for
+from sfumato.client.private import private_of
 from sfumato.client.report import Report
 from sfumato.client.sessions import open_session
 from sfumato.errors import ModelError
@@ -24,7 +25,7 @@ from sfumato.models.folder import ModelFolder, find_model
 from sfumato.models.loading import load_decoder, load_unet
 from sfumato.models.sampling import Sampling, Step, initial_latents, make_scheduler
 from sfumato.protocols.base import Spec
-from sfumato.protocols.client_half import Generation
+from sfumato.protocols.client_half import Generation, Private
 from sfumato.protocols.replies import is_finite
 from sfumato.randomness import fresh_seed, seeded_generator
 from sfumato.tensors import Latent
@@ -54,19 +55,30 @@ class PrivatePipeline:
         ...     picture = pipe("an old man with a grey beard, at the sea").images[0]
     """
 
-    def __init__(self, model: ModelFolder, spec: Spec, clouds: Clouds, *, torch_dtype: torch.dtype, scheduler: str):
+    def __init__(
+        self,
+        model: ModelFolder,
+        spec: Spec,
+        clouds: Clouds,
+        *,
+        torch_dtype: torch.dtype,
+        scheduler: str,
+        private: Private | None = None,
+    ):
         self.model = model
         self.spec = spec
         self.traffic: Traffic | None = None
         """What the run under way, or the last one, has carried so far."""
         self._clouds = clouds
         self._dtype = torch_dtype
-        self._half = client_half(spec)
+        private = private or private_of(spec, model)
+        self._half = client_half(spec, private)
         self._scheduler_name = scheduler
-        make_scheduler(model, scheduler)
-        self._prompts = PromptEncoder(model, torch_dtype)
-        self._decoder = load_decoder(model, torch_dtype)
-        self._unet: nn.Module = load_unet(model, self._half.keeps, torch_dtype)
+        self._own = private.device_model or model
+        make_scheduler(self._own, scheduler)
+        self._prompts = PromptEncoder(self._own, torch_dtype)
+        self._decoder = load_decoder(self._own, torch_dtype)
+        self._unet: nn.Module = load_unet(self._own, self._half.keeps, torch_dtype)
 
     @classmethod
     def from_pretrained(
@@ -78,6 +90,9 @@ class PrivatePipeline:
         keys: str | Path | None = None,
         torch_dtype: torch.dtype = torch.float32,
         scheduler: str = "dpm++",
+        device_model: str | Path | None = None,
+        taxonomy: str | Path | None = None,
+        detectors: Sequence[Any] = (),
     ) -> Self:
         """Loads the client's part of a model and finds the clouds.
 
@@ -89,6 +104,9 @@ class PrivatePipeline:
             keys: folder made by ``sfumato keys``, for remote clouds.
             torch_dtype: of the weights and the arithmetic on the client.
             scheduler: ddim, dpm++, euler or lcm.
+            device_model: the small model that finishes a picture here, for prompt-set; bundled models have one.
+            taxonomy: TOML file with more attributes to hide, for prompt-set.
+            detectors: that find attributes besides the rules, for prompt-set.
 
         Raises:
             ModelError: the model cannot be found, or is incomplete or damaged.
@@ -96,9 +114,10 @@ class PrivatePipeline:
         """
         model = find_model(name_or_dir)
         spec = spec_for(protocol, clouds)
+        private = private_of(spec, model, device_model, taxonomy, detectors)
         found = find_clouds(clouds, spec, model, keys)
         try:
-            return cls(model, spec, found, torch_dtype=torch_dtype, scheduler=scheduler)
+            return cls(model, spec, found, torch_dtype=torch_dtype, scheduler=scheduler, private=private)
         except BaseException:
             found.close()
             raise
@@ -175,7 +194,7 @@ class PrivatePipeline:
             seconds=perf_counter() - started,
             traffic=channel.traffic,
             compute=accounting.compute(
-                self._half.unet_work(self._unet, self.model, sampling),
+                self._half.unet_work(self._unet, self._own, sampling),
                 [self._unet, *self._prompts.encoders, self._decoder],
             ),
             remarks=self._half.remarks(),
@@ -223,7 +242,7 @@ class PrivatePipeline:
         factor = scale_factor(self._decoder)
         shape = (len(prompts) * num_images, config.in_channels, size[0] // factor, size[1] // factor)
         sampling = Sampling(
-            scheduler=make_scheduler(self.model, self._scheduler_name),
+            scheduler=make_scheduler(self._own, self._scheduler_name),
             noise=initial_latents(shape, generator, self._dtype),
             conditioning=conditioning,
             num_inference_steps=num_inference_steps,
@@ -256,7 +275,7 @@ class PrivatePipeline:
         pictures = latents if output_type == "latent" else decode(self._decoder, latents)
         if not is_finite(pictures):
             raise ModelError(
-                f"model {self.model.name!r} gave numbers that are not finite: its weights are damaged, "
+                f"model {self._own.name!r} gave numbers that are not finite: its weights are damaged, "
                 "or a number format is too narrow for it"
             )
         if output_type == "latent":

@@ -34,6 +34,15 @@ class Conditioning:
             return None
         return {"text_embeds": self.pooled, "time_ids": self.time_ids}
 
+    def rows(self, which: slice) -> "Conditioning":
+        """Some of the rows."""
+        return replace(
+            self,
+            prompt_embeds=self.prompt_embeds[which],
+            pooled=None if self.pooled is None else self.pooled[which],
+            time_ids=None if self.time_ids is None else self.time_ids[which],
+        )
+
     def to(self, device: torch.device | str) -> "Conditioning":
         """The same on another device."""
         return replace(

@@ -80,6 +80,11 @@ def meta_unet(model: ModelFolder) -> nn.Module:
     return load_unet(model, lambda _: nothing)
 
 
+def scaling_factor(model: ModelFolder) -> float:
+    """Of the latent space: by what the autoencoder's latents are multiplied; read from its configuration."""
+    return float(model.config("vae").get("scaling_factor", 0.18215))
+
+
 def load_decoder(model: ModelFolder, dtype: torch.dtype = torch.float32) -> nn.Module:
     """Loads the autoencoder with the weights of its decoder only.
 

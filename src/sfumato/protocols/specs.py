@@ -3,9 +3,10 @@
 from sfumato.protocols.base import Spec
 from sfumato.protocols.layer_split.spec import LayerSplit
 from sfumato.protocols.plain.spec import Plain
+from sfumato.protocols.prompt_set.spec import PromptSet
 from sfumato.protocols.strip_split.spec import StripSplit
 
-SPECS: dict[str, type[Spec]] = {spec.name: spec for spec in (Plain, LayerSplit, StripSplit)}
+SPECS: dict[str, type[Spec]] = {spec.name: spec for spec in (Plain, LayerSplit, StripSplit, PromptSet)}
 
 
 def find_spec(name: str) -> type[Spec]:

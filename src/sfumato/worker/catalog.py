@@ -2,17 +2,30 @@
 
 from torch import nn
 
+from sfumato.models.folder import ModelFolder
 from sfumato.protocols.base import Spec, WorkerHalf
 from sfumato.protocols.layer_split.spec import LayerSplit
 from sfumato.protocols.layer_split.worker import LayerSplitWorker
 from sfumato.protocols.plain.spec import Plain
 from sfumato.protocols.plain.worker import PlainWorker
+from sfumato.protocols.prompt_set.spec import PromptSet
+from sfumato.protocols.prompt_set.worker import PromptSetWorker
 from sfumato.protocols.strip_split.spec import StripSplit
 from sfumato.protocols.strip_split.worker import StripSplitWorker
 
 
-def worker_half(spec: Spec, unet: nn.Module, cloud_index: int) -> WorkerHalf:
-    """Makes the worker half that a spec asks for."""
+def worker_half(spec: Spec, unet: nn.Module, cloud_index: int, model: ModelFolder | None = None) -> WorkerHalf:
+    """Makes the worker half that a spec asks for.
+
+    Args:
+        spec: the session's.
+        unet: that the cloud serves.
+        cloud_index: which cloud this is.
+        model: the folder that the U-Net is of, for protocols that need more of it.
+
+    Raises:
+        ModelError: the protocol needs the folder.
+    """
     match spec:
         case Plain():
             return PlainWorker(spec, unet, cloud_index)
@@ -20,4 +33,6 @@ def worker_half(spec: Spec, unet: nn.Module, cloud_index: int) -> WorkerHalf:
             return LayerSplitWorker(spec, unet, cloud_index)
         case StripSplit():
             return StripSplitWorker(spec, unet, cloud_index)
+        case PromptSet():
+            return PromptSetWorker(spec, unet, model)
     raise AssertionError(f"{type(spec).__name__} has no worker half")

@@ -29,6 +29,8 @@ class ServedModel:
 
     unet: nn.Module
     fingerprint: str
+    folder: ModelFolder | None = None
+    """Where the rest of the model is; None where there is none to be had."""
 
 
 def serve_model(model: ModelFolder, dtype: torch.dtype = torch.float32) -> ServedModel:
@@ -42,7 +44,7 @@ def serve_model(model: ModelFolder, dtype: torch.dtype = torch.float32) -> Serve
     """
     cache = Path(platformdirs.user_cache_dir("sfumato")) / "weights"
     unet = load_unet(model, dtype=dtype, shared_under=cache)
-    return ServedModel(unet=unet, fingerprint=model.unet_fingerprint)
+    return ServedModel(unet=unet, fingerprint=model.unet_fingerprint, folder=model)
 
 
 def serve_meta(model: ModelFolder) -> ServedModel:
@@ -102,5 +104,5 @@ class CloudSession:
                 f"asked for {hello.model_fingerprint[:12]}): give both sides the same model folder"
             )
         unet: Any = self._served.unet
-        self._half = worker_half(spec, unet, hello.cloud_index)
+        self._half = worker_half(spec, unet, hello.cloud_index, self._served.folder)
         return Welcome(package_version=VERSION, idle_seconds=self._idle_seconds)

@@ -53,6 +53,13 @@ class Handoff:
         previous = self.previous and replace(self.previous, clean=self.previous.clean[rows])
         return replace(self, latents=self.latents[rows], previous=previous)
 
+    def stands_where(self, other: "Handoff") -> bool:
+        """Whether it is of the same model space, schedule and noise level; latents are not looked at."""
+        levels = [(h.timestep, h.sigma, h.scaling_factor) for h in (self, other)]
+        return (self.prediction_type, self.schedule_hash) == (other.prediction_type, other.schedule_hash) and all(
+            math.isclose(mine, its, rel_tol=1e-5) for mine, its in zip(*levels, strict=True)
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class Receiver:

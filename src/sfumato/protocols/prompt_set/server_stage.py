@@ -86,7 +86,7 @@ class CandidateDenoiser:
         if is_guided and self._index == 0:
             # One noise and one negative prompt: all rows of that half are the same.
             self._now.groups = (1, num)
-            latents, conditioning = torch.cat([latents[:1], latents]), _rows_from(conditioning, num - 1)
+            latents, conditioning = torch.cat([latents[:1], latents]), conditioning.rows(slice(num - 1, None))
         prediction = predict(self._unet, latents, timestep, conditioning)
         self._index += 1
         return spread(prediction, self._now.groups, wanted)
@@ -121,10 +121,6 @@ def joined(first: Conditioning, second: Conditioning) -> Conditioning:
 def repeated(conditioning: Conditioning, num: int) -> Conditioning:
     """One row as many."""
     return _mapped(conditioning, lambda a, _: a.expand(num, *a.shape[1:]), conditioning)
-
-
-def _rows_from(conditioning: Conditioning, first: int) -> Conditioning:
-    return _mapped(conditioning, lambda a, _: a[first:], conditioning)
 
 
 def _mapped(one: Conditioning, change: Any, other: Conditioning) -> Conditioning:

@@ -1,0 +1,217 @@
+"""The client half of ``prompt-set``: make the set, send it, take one's own latent and finish."""
+
+from dataclasses import replace
+from functools import partial
+
+import torch
+from torch import nn
+
+from sfumato.errors import WireError
+from sfumato.models.counting import unet_layers
+from sfumato.models.denoiser import predict
+from sfumato.models.entry import PreviousOutput
+from sfumato.models.folder import ModelFolder
+from sfumato.models.loading import everything, meta_unet, scaling_factor
+from sfumato.models.sampling import Sampling, make_scheduler, sample
+from sfumato.models.weights import Wanted
+from sfumato.protocols.client_half import ClientHalf, Generation, OnStep, Private, Remarks, UnetWork
+from sfumato.protocols.prompt_set.candidates import CandidateSet, candidate_set, load_taxonomy
+from sfumato.protocols.prompt_set.candidates.preview import preview_json, verdict
+from sfumato.protocols.prompt_set.candidates.prior import posterior
+from sfumato.protocols.prompt_set.handoff import Handoff, Receiver, entry_of, hand_off
+from sfumato.protocols.prompt_set.server_flops import server_flops
+from sfumato.protocols.prompt_set.spec import CandidateLatents, Candidates, PromptSet
+from sfumato.protocols.replies import checked
+from sfumato.tensors import Latent
+from sfumato.transport.base import Channel
+from sfumato.wire.dtypes import WIRE_DTYPES
+
+
+class PromptSetClient(ClientHalf):
+    """Sends every candidate, keeps one, and finishes it with the device model; which one is never said.
+
+    Run by: client.
+    Reveals: see :class:`~sfumato.protocols.prompt_set.spec.PromptSet`.
+    """
+
+    def __init__(self, spec: PromptSet, private: Private):
+        self._spec = spec
+        self._server = private.model
+        self._device = private.device_model or private.model
+        self._taxonomy = load_taxonomy(private.taxonomy) if private.taxonomy else None
+        self._detectors = private.detectors
+        self._dtype = WIRE_DTYPES[spec.wire_dtype]
+        self._sets: list[CandidateSet] = []
+        self._expected: Handoff | None = None
+        self._first_step = 0
+
+    def keeps(self, unet: nn.Module) -> Wanted:  # noqa: ARG002
+        """The device model whole."""
+        return everything
+
+    def check(self, unet: nn.Module, latent_shape: tuple[int, ...], num_rows: int) -> None:
+        """Any device model and size; whether the two models fit is looked at in :meth:`prepare`."""
+
+    def prepare(self, generation: Generation) -> None:
+        """Makes the sets, and finds out where the device model will take over.
+
+        Raises:
+            ValueError: a prompt of which no set can be made, models that do not fit together, or no steps left.
+        """
+        self._sets = [
+            candidate_set(
+                prompt,
+                taxonomy=self._taxonomy,
+                max_candidates=self._spec.max_candidates,
+                on_no_attribute=self._spec.on_no_attribute,
+                detectors=self._detectors,
+            )
+            for prompt in generation.prompts
+        ]
+        self._expected = self._expect(generation)
+        self._first_step = entry_of(self._expected, self._receiver(generation)).step
+        if self._spec.handoff == "ship-history":
+            self._require_history(generation)
+
+    def _expect(self, generation: Generation) -> Handoff:
+        """Where the server's steps will end, with latents of zeros."""
+        num_steps, acceleration = self._server_steps(generation), self._spec.acceleration
+        acceleration.require_within(num_steps)
+        scheduler = make_scheduler(self._server, self._server_scheduler(generation))
+        scheduler.set_timesteps(num_steps)
+        config = self._server.config("unet")
+        rows, columns = generation.sampling.noise.shape[2:]
+        zeros = torch.zeros(1, config["in_channels"], rows, columns)
+        return hand_off(scheduler, zeros, acceleration.num_steps, scaling_factor=scaling_factor(self._server))
+
+    def _require_history(self, generation: Generation) -> None:
+        schedulers = {self._server_scheduler(generation), generation.scheduler}
+        if schedulers != {"dpm++"}:
+            raise ValueError(
+                f"handoff=ship-history needs the scheduler dpm++ on both sides, got {', '.join(sorted(schedulers))}: "
+                "use it, or handoff=restart"
+            )
+        if self._first_step == 0:
+            raise ValueError("handoff=ship-history has nothing to go on from: the client begins at its first step")
+
+    def _server_steps(self, generation: Generation) -> int:
+        return self._spec.server_inference_steps or generation.sampling.num_inference_steps
+
+    def _server_scheduler(self, generation: Generation) -> str:
+        name = self._spec.server_scheduler
+        return generation.scheduler if name == "same" else name
+
+    def _receiver(self, generation: Generation) -> Receiver:
+        sampling = generation.sampling
+        return Receiver(
+            scheduler=sampling.scheduler,
+            num_inference_steps=sampling.num_inference_steps,
+            num_channels=sampling.noise.shape[1],
+            scaling_factor=scaling_factor(self._device),
+        )
+
+    @torch.no_grad()
+    def generate(self, unet: nn.Module, channel: Channel, generation: Generation, on_step: OnStep) -> Latent:
+        """Asks once for each picture, and finishes all of them together."""
+        sampling, repeats = generation.sampling, generation.num_images_per_prompt
+        own = [
+            self._ask(channel, generation, number, self._sets[number // repeats])
+            for number in range(len(sampling.noise))
+        ]
+        entry = entry_of(joined := _joined(own), self._receiver(generation))
+        latents = joined.latents
+        finishing = replace(sampling, noise=latents, entry=entry)
+        for step in sample(partial(predict, unet), finishing, on_step):
+            latents = step.latents
+        return latents
+
+    def _ask(self, channel: Channel, generation: Generation, number: int, own: CandidateSet) -> Handoff:
+        """One exchange; returns the client's own rows."""
+        sampling, given = generation.sampling, generation.sampling.generator
+        negatives = generation.negative_prompts
+        generator = given[number] if isinstance(given, list) else given
+        request = Candidates(
+            prompts=own.prompts,
+            negative="" if negatives is None else negatives[number // generation.num_images_per_prompt],
+            has_negative=negatives is not None,
+            is_guided=sampling.conditioning.batch == 2 * len(sampling.noise),
+            guidance_scale=float(sampling.guidance_scale),
+            scheduler=self._server_scheduler(generation),
+            num_inference_steps=self._server_steps(generation),
+            height=generation.height,
+            width=generation.width,
+            seed=int(torch.randint(2**62, (), generator=generator)),
+            noise=sampling.noise[number : number + 1].to(self._dtype),
+        )
+        (reply,) = channel.exchange([request], CandidateLatents)
+        return self._checked(channel, reply, len(own.prompts), sampling.noise).only(own.index)
+
+    def _checked(self, channel: Channel, reply: CandidateLatents, num: int, noise: Latent) -> Handoff:
+        """The reply, if it is what was asked for."""
+        (cloud,), shape = channel.traffic.clouds, (num, *noise.shape[1:])
+        expected = self._expected
+        assert expected is not None
+        ships = self._spec.handoff == "ship-history"
+        if (reply.previous is not None) != ships:
+            raise WireError(
+                f"{cloud} shipped {'no' if ships else 'a'} previous output with handoff={self._spec.handoff}"
+            )
+        tensors = [reply.latents] if reply.previous is None else [reply.latents, reply.previous]
+        latents, *previous = [
+            checked(channel, [tensor], [shape], self._dtype, "the candidates' latents")[0].to(noise.dtype)
+            for tensor in tensors
+        ]
+        got = Handoff(
+            latents=latents,
+            timestep=reply.timestep,
+            sigma=reply.sigma,
+            prediction_type=reply.prediction_type,
+            schedule_hash=reply.schedule_hash,
+            scaling_factor=reply.scaling_factor,
+            previous=PreviousOutput(clean=previous[0], sigma=reply.previous_sigma) if previous else None,
+        )
+        if not got.stands_where(expected):
+            raise WireError(
+                f"{cloud} answered with latents of another noise level or schedule than was asked for: "
+                "it runs other code or another model"
+            )
+        return got
+
+    def unet_work(self, unet: nn.Module, model: ModelFolder, sampling: Sampling) -> UnetWork:  # noqa: ARG002
+        """The device model's steps here, the server's there."""
+        conditioning, shape = sampling.conditioning, tuple(sampling.noise.shape)
+        num_tokens = conditioning.prompt_embeds.shape[1]
+        per_step = sum(layer.flops for layer in unet_layers(model, shape, conditioning.batch, num_tokens))
+        num_steps = len(sampling.scheduler.timesteps) - self._first_step
+        served, repeats = meta_unet(self._server), shape[0] // len(self._sets)
+        clouds = sum(
+            step.total
+            for own in self._sets
+            for step in server_flops(
+                served,
+                self._spec.acceleration,
+                num_candidates=len(own.prompts),
+                latent_size=(shape[2], shape[3]),
+                num_tokens=num_tokens,
+                is_guided=conditioning.batch == 2 * shape[0],
+            )
+        )
+        weights = sum(p.numel() for p in served.parameters())
+        return UnetWork(per_step * num_steps, clouds * repeats, weights * conditioning.prompt_embeds.element_size())
+
+    def remarks(self) -> Remarks:
+        """The preview of each prompt."""
+        previews = [(own, posterior(own.prompts)) for own in self._sets]
+        return Remarks(
+            fields={"candidate_sets": [preview_json(own, probabilities) for own, probabilities in previews]},
+            not_hidden=tuple(verdict(own, probabilities) for own, probabilities in previews),
+        )
+
+
+def _joined(handoffs: list[Handoff]) -> Handoff:
+    """Rows of several hand-offs from one place in the schedule."""
+    first = handoffs[0]
+    previous = first.previous and replace(
+        first.previous, clean=torch.cat([h.previous.clean for h in handoffs if h.previous])
+    )
+    return replace(first, latents=torch.cat([h.latents for h in handoffs]), previous=previous)
