@@ -3,6 +3,7 @@
     python training/autoencoder.py --steps 8000
     python training/autoencoder.py --encode
 
+`--encode --bundled` encodes with the autoencoder of the bundled model instead of the one in `runs/`.
 The latent's first three channels are held close to a thumbnail of the picture (luma, blue and red axes), so that
 they are decorrelated, near unit variance and easy for the U-Net; the fourth is free for detail.
 """
@@ -128,10 +129,9 @@ def trained() -> AutoencoderTiny:
 
 
 @torch.no_grad()
-def encode(threads: int) -> None:
+def encode(model: AutoencoderTiny, threads: int) -> None:
     """Write `runs/latents.npy` (fp16, unscaled) and print the scaling factor that gives unit variance."""
     torch.set_num_threads(threads)
-    model = trained()
     pictures = np.load(workbench.RUNS / "pictures.npy", mmap_mode="r")
     latents = np.empty((len(pictures), 4, 32, 32), np.float16)
     for step, _ in workbench.steps(0, (len(pictures) + 63) // 64, "encoding"):
@@ -150,9 +150,11 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--encode", action="store_true")
+    parser.add_argument("--bundled", action="store_true")
     arguments = parser.parse_args()
     if arguments.encode:
-        encode(arguments.threads)
+        made = AutoencoderTiny.from_pretrained(workbench.BUNDLED / "vae") if arguments.bundled else trained()
+        encode(made, arguments.threads)
     else:
         train(arguments.steps, arguments.threads, arguments.rate)
 

@@ -9,6 +9,7 @@ gloo. The schedule is in steps: a resumed run may be given another total, which 
 import argparse
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import workbench  # sets OpenMP's wait policy, so before torch
@@ -97,7 +98,8 @@ class Plan:
 class Batches:
     """Latents with fresh captions; what process `rank` sees in a step depends on both and the seed only."""
 
-    def __init__(self) -> None:
+    def __init__(self, tokens: Callable[[list[str]], Tensor] = text_encoder.tokens) -> None:
+        self._tokens = tokens
         self._latents = np.load(workbench.RUNS / "latents.npy", mmap_mode="r")
         self._codes = np.load(workbench.RUNS / "attributes.npy")
 
@@ -116,7 +118,7 @@ class Batches:
         shares = (torch.cumsum(DRAW_WEIGHTS, 0) / DRAW_WEIGHTS.sum()).numpy()
         times = torch.from_numpy(np.searchsorted(shares, spread)).clamp(max=TIMESTEPS - 1)
         noise = torch.from_numpy(generator.standard_normal(latents.shape, dtype=np.float32))
-        return latents, text_encoder.tokens(captions), times, noise
+        return latents, self._tokens(captions), times, noise
 
 
 class Average:
