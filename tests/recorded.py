@@ -11,10 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from sfumato.client.pipeline import PrivateOutput, PrivatePipeline
+from sfumato.client.private import private_of
 from sfumato.client.wrapped_clouds import RecordedClouds
 from sfumato.models.folder import ModelFolder
 from sfumato.models.layers import layers_of
 from sfumato.protocols.base import Spec
+from sfumato.protocols.prompt_set.spec import PromptSet
 from sfumato.simulation import InProcessClouds
 from sfumato.transport.recording import Recording
 from sfumato.wire.transcript import Direction, Entry
@@ -83,16 +85,16 @@ class Run:
         return [e for e in entries if e.direction is Direction.TO_CLOUD]
 
 
-def in_process(model: ModelFolder, spec: Spec, scheduler: str = "ddim") -> PrivatePipeline:
-    """A pipeline whose clouds share one loaded model."""
-    clouds = InProcessClouds(served(model), spec.num_clouds)
-    return PrivatePipeline(model, spec, clouds, torch_dtype=torch.float32, scheduler=scheduler)
+def in_process(model: ModelFolder, spec: Spec, scheduler: str = "ddim", clouds: Any = None) -> PrivatePipeline:
+    """A pipeline whose clouds share one loaded model; a device model, where there must be one, is the same."""
+    private = private_of(spec, model, model.path if isinstance(spec, PromptSet) else None)
+    clouds = clouds or InProcessClouds(served(model), spec.num_clouds)
+    return PrivatePipeline(model, spec, clouds, torch_dtype=torch.float32, scheduler=scheduler, private=private)
 
 
 def record(model: ModelFolder, spec: Spec, folder: Path, prompt: str = PROMPT, **arguments: Any) -> Run:
     """Generates and keeps everything; ``folder`` gets the recording."""
-    clouds = RecordedClouds(InProcessClouds(served(model), spec.num_clouds), folder)
-    pipe = PrivatePipeline(model, spec, clouds, torch_dtype=torch.float32, scheduler="ddim")
+    pipe = in_process(model, spec, clouds=RecordedClouds(InProcessClouds(served(model), spec.num_clouds), folder))
     latents: list[Tensor] = []
 
     def on_step_end(_: Any, __: int, ___: Any, state: dict[str, Any]) -> dict[str, Any]:

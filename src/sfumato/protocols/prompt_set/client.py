@@ -1,7 +1,7 @@
 """The client half of ``prompt-set``: make the set, send it, take one's own latent and finish."""
 
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 
 import torch
 from torch import nn
@@ -15,6 +15,7 @@ from sfumato.models.loading import everything, meta_unet, scaling_factor
 from sfumato.models.sampling import Sampling, make_scheduler, sample
 from sfumato.models.weights import Wanted
 from sfumato.protocols.client_half import ClientHalf, Generation, OnStep, Private, Remarks, UnetWork
+from sfumato.protocols.prompt_set.acceleration import Acceleration
 from sfumato.protocols.prompt_set.candidates import CandidateSet, candidate_set, load_taxonomy
 from sfumato.protocols.prompt_set.candidates.preview import preview_json, verdict
 from sfumato.protocols.prompt_set.candidates.prior import posterior
@@ -183,29 +184,45 @@ class PromptSetClient(ClientHalf):
         num_tokens = conditioning.prompt_embeds.shape[1]
         per_step = sum(layer.flops for layer in unet_layers(model, shape, conditioning.batch, num_tokens))
         num_steps = len(sampling.scheduler.timesteps) - self._first_step
-        served, repeats = meta_unet(self._server), shape[0] // len(self._sets)
+        repeats, is_guided = shape[0] // len(self._sets), conditioning.batch == 2 * shape[0]
         clouds = sum(
-            step.total
+            _server_flops(self._server, self._spec.acceleration, len(own.prompts), shape[2:], num_tokens, is_guided)
             for own in self._sets
-            for step in server_flops(
-                served,
-                self._spec.acceleration,
-                num_candidates=len(own.prompts),
-                latent_size=(shape[2], shape[3]),
-                num_tokens=num_tokens,
-                is_guided=conditioning.batch == 2 * shape[0],
-            )
         )
-        weights = sum(p.numel() for p in served.parameters())
+        weights = sum(p.numel() for p in meta_unet(self._server).parameters())
         return UnetWork(per_step * num_steps, clouds * repeats, weights * conditioning.prompt_embeds.element_size())
 
     def remarks(self) -> Remarks:
         """The preview of each prompt."""
         previews = [(own, posterior(own.prompts)) for own in self._sets]
         return Remarks(
-            fields={"candidate_sets": [preview_json(own, probabilities) for own, probabilities in previews]},
+            fields={
+                "device_model": self._device.name,
+                "candidate_sets": [preview_json(own, probabilities) for own, probabilities in previews],
+            },
             not_hidden=tuple(verdict(own, probabilities) for own, probabilities in previews),
         )
+
+
+@lru_cache(maxsize=64)
+def _server_flops(
+    server: ModelFolder,
+    acceleration: Acceleration,
+    num_candidates: int,
+    latent_size: tuple[int, int],
+    num_tokens: int,
+    is_guided: bool,
+) -> int:
+    """All of the server's steps for one picture."""
+    steps = server_flops(
+        meta_unet(server),
+        acceleration,
+        num_candidates=num_candidates,
+        latent_size=latent_size,
+        num_tokens=num_tokens,
+        is_guided=is_guided,
+    )
+    return sum(step.total for step in steps)
 
 
 def _joined(handoffs: list[Handoff]) -> Handoff:

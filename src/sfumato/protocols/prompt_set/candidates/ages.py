@@ -37,6 +37,7 @@ _BEFORE: Final = (
 _AFTER: Final = (
     rf"\b(?:(?:at )?(?:the )?age(?: of)?|aged?|aged about|around) {_NUMBER}(?: (?:years?|yrs?))(?: old)?\b",
     rf"\b(?:at the age of|at age|of age|aged|aged about|age of|age:?) {_NUMBER}\b(?! ?%)",
+    rf"\bof (?:about |around |some )?{_NUMBER} (?:years?|yrs?)(?: of age)?\b(?! of)",
     rf"\bin (?P<whose>his|her|their|my|your|its) {_EARLY}?{_DECADE}\b",
     rf"\bin (?:the )?{_EARLY}{_DECADE}\b(?! century)",
 )
