@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from functools import lru_cache, partial
+from math import isclose
 
 import torch
 from torch import nn
@@ -12,6 +13,7 @@ from sfumato.models.denoiser import predict
 from sfumato.models.entry import PreviousOutput
 from sfumato.models.folder import ModelFolder
 from sfumato.models.loading import everything, meta_unet, scaling_factor
+from sfumato.models.noise_levels import noise_levels
 from sfumato.models.sampling import Sampling, make_scheduler, sample
 from sfumato.models.weights import Wanted
 from sfumato.protocols.client_half import ClientHalf, Generation, OnStep, Private, Remarks, UnetWork
@@ -44,6 +46,7 @@ class PromptSetClient(ClientHalf):
         self._dtype = WIRE_DTYPES[spec.wire_dtype]
         self._sets: list[CandidateSet] = []
         self._expected: Handoff | None = None
+        self._previous_sigma = 0.0
         self._first_step = 0
 
     def keeps(self, unet: nn.Module) -> Wanted:  # noqa: ARG002
@@ -83,6 +86,7 @@ class PromptSetClient(ClientHalf):
         config = self._server.config("unet")
         rows, columns = generation.sampling.noise.shape[2:]
         zeros = torch.zeros(1, config["in_channels"], rows, columns)
+        self._previous_sigma = noise_levels(scheduler)[acceleration.num_steps - 1]
         return hand_off(scheduler, zeros, acceleration.num_steps, scaling_factor=scaling_factor(self._server))
 
     def _require_history(self, generation: Generation) -> None:
@@ -171,7 +175,7 @@ class PromptSetClient(ClientHalf):
             scaling_factor=reply.scaling_factor,
             previous=PreviousOutput(clean=previous[0], sigma=reply.previous_sigma) if previous else None,
         )
-        if not got.stands_where(expected):
+        if not got.stands_where(expected) or (ships and not isclose(reply.previous_sigma, self._previous_sigma)):
             raise WireError(
                 f"{cloud} answered with latents of another noise level or schedule than was asked for: "
                 "it runs other code or another model"

@@ -33,9 +33,7 @@ class PromptSetWorker(WorkerHalf):
 
     def __init__(self, spec: PromptSet, unet: nn.Module, model: ModelFolder | None):
         if model is None:
-            raise ModelError(
-                "this cloud serves a U-Net without its text encoder: prompt-set needs a whole model folder"
-            )
+            raise ModelError("this cloud serves a U-Net alone: prompt-set needs the whole model folder")
         self._spec = spec
         self._unet = unet
         self._model = model
