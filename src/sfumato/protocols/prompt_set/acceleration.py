@@ -90,7 +90,7 @@ class Acceleration:
         if self.num_steps >= num_inference_steps:
             raise ValueError(
                 f"the server's steps (k={self.num_steps}) must be fewer than its schedule's ({num_inference_steps}): "
-                "the client's model finishes the picture; lower num_steps"
+                "the client's model finishes the picture; lower k or make more steps"
             )
 
     def at(self, index: int) -> Work:
