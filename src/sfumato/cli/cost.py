@@ -2,15 +2,11 @@
 
 import json
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from rich.console import RenderableType
-
     from sfumato.cost.result import Cost
 
 
@@ -27,7 +23,9 @@ def cost(
     ] = "portraits",
     protocol: Annotated[
         str | None,
-        typer.Option(help="plain, layer-split or strip-split (the default; with --as-published, layer-split is)."),
+        typer.Option(
+            help="plain, layer-split, strip-split (the default; with --as-published, layer-split is) or prompt-set."
+        ),
     ] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="A setting of the protocol; repeatable.")
@@ -47,13 +45,24 @@ def cost(
         typer.Option(metavar="G", help="The same of each cloud."),
     ] = None,
     as_published: Annotated[
-        bool, typer.Option("--as-published", help="Count what the PPIDM paper's tables count, not everything.")
+        bool,
+        typer.Option(
+            "--as-published",
+            help="Count what the paper's tables count: PPIDM's for layer-split, ObCLIP's Table 7 for prompt-set.",
+        ),
     ] = False,
     height: Annotated[int | None, typer.Option(help="Pixels; the default is the model's.")] = None,
     width: Annotated[int | None, typer.Option(help="Pixels; the default is the model's.")] = None,
     guidance: Annotated[
         bool, typer.Option(help="Count prompt and negative prompt together, as a guided run sends them.")
     ] = True,
+    candidates: Annotated[
+        str, typer.Option(metavar="N[,N…]", help="With prompt-set: sizes of the set; a row each.")
+    ] = "2,6,30",
+    steps: Annotated[int, typer.Option(min=2, help="With prompt-set: denoising steps of the picture.")] = 25,
+    device_model: Annotated[
+        str | None, typer.Option(help="With prompt-set: the model that finishes the picture.")
+    ] = None,
     format: Annotated[Format, typer.Option(help="json is one object, or a list for several numbers of clouds.")] = (
         Format.TABLE
     ),
@@ -64,12 +73,15 @@ def cost(
     """
     from functools import partial
 
+    from sfumato.cli.cost_pictures import count_pictures, print_pictures
+    from sfumato.cli.wide import print_wide
     from sfumato.cost.as_published import count_as_published
     from sfumato.cost.counting import count_cost
     from sfumato.cost.link import parse_link
     from sfumato.cost.speeds import UNKNOWN, Speeds
     from sfumato.cost.table import cost_table
     from sfumato.models.folder import find_architecture
+    from sfumato.protocols.prompt_set.spec import PromptSet
     from sfumato.protocols.settings import parse_spec
     from sfumato.protocols.specs import find_spec
 
@@ -82,7 +94,23 @@ def cost(
         find_spec(protocol or ("layer-split" if as_published else "strip-split")),
         parse_link(link),
     )
-    specs = [parse_spec(kind, settings or [], number) for number in cloud_numbers(clouds)]
+    numbers = cloud_numbers(clouds)
+    if kind is PromptSet:
+        pictures = count_pictures(
+            folder,
+            cast(PromptSet, parse_spec(kind, settings or [], numbers[0])),
+            route,
+            device_model=device_model,
+            candidates=_numbers(candidates, "--candidates", "candidates, such as 6 or 2,6,30"),
+            steps=steps,
+            height=height,
+            width=width,
+            guided=guidance,
+            speeds=speeds,
+        )
+        print_pictures(pictures, as_json=format is Format.JSON, as_published=as_published)
+        return
+    specs = [parse_spec(kind, settings or [], number) for number in numbers]
     costs = [count(folder, spec, route, height=height, width=width) for spec in specs]
     if format is Format.JSON:
         _print_json(costs)
@@ -96,25 +124,16 @@ def cloud_numbers(text: str | None) -> list[int | None]:
     Raises:
         ValueError: not numbers.
     """
-    if text is None:
-        return [None]
+    return [None] if text is None else [*_numbers(text, "--clouds", "clouds, such as 4 or 2,4,8")]
+
+
+def _numbers(text: str, option: str, what: str) -> list[int]:
     parts = text.split(",")
     if not all(p.strip().isdecimal() and int(p) > 0 for p in parts):
-        raise ValueError(f"--clouds takes one or more numbers of clouds, such as 4 or 2,4,8; got {text!r}")
+        raise ValueError(f"{option} takes one or more numbers of {what}; got {text!r}")
     return [int(p) for p in parts]
 
 
 def _print_json(costs: "list[Cost]") -> None:
     objects = [c.to_dict() for c in costs]
     typer.echo(json.dumps(objects[0] if len(objects) == 1 else objects, indent=2))
-
-
-def print_wide(tables: "Sequence[RenderableType]") -> None:
-    """Prints to the terminal's width, and wide into files."""
-    from rich.console import Console
-
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=160)
-    for table in tables:
-        console.print(table)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
-from sfumato.cli.cost import Format, cloud_numbers, print_wide
+from sfumato.cli.cost import Format, cloud_numbers
+from sfumato.cli.wide import print_wide
 
 if TYPE_CHECKING:
     from sfumato.cost.candidates import Candidate

@@ -11,7 +11,7 @@ from torch import nn
 
 from sfumato.errors import ModelError, Unsupported
 from sfumato.models.folder import ModelFolder
-from sfumato.models.hub import quiet_transformers
+from sfumato.models.hub import quiet_diffusers, quiet_transformers
 from sfumato.models.weights import (
     Wanted,
     assign_weights,
@@ -104,19 +104,15 @@ def load_decoder(model: ModelFolder, dtype: torch.dtype = torch.float32) -> nn.M
 
 def _on_meta(kind: Any, model: ModelFolder, component: str) -> Any:
     """Builds a component from its configuration, without weights."""
-    from diffusers.utils import logging
-
-    config, shown = model.config(component), logging.get_verbosity()
-    logging.set_verbosity_error()  # a configuration of something else is told below, not in a warning
+    config = model.config(component)
     try:
-        with torch.device("meta"):
+        # A configuration of something else is told below, not in a warning.
+        with quiet_diffusers(), torch.device("meta"):
             return kind.from_config(config)
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, RuntimeError, ArithmeticError) as error:
         raise ModelError(
             f"model {model.name!r} is damaged: nothing can be built from the configuration of its {component}"
         ) from error
-    finally:
-        logging.set_verbosity(shown)
 
 
 def _shared_files(model: ModelFolder, dtype: torch.dtype, cache: Path, component: str) -> list[Path]:

@@ -9,6 +9,7 @@ from torch import nn
 
 from sfumato.errors import ModelError, Unsupported
 from sfumato.models.folder import ModelFolder
+from sfumato.models.hub import quiet_diffusers
 from sfumato.models.layers import counted_flops, layers_of
 from sfumato.models.loading import meta_unet
 
@@ -61,7 +62,8 @@ def _text_encoder(name: str, config: dict[str, Any]) -> Any:
 def _autoencoder(name: str, config: dict[str, Any]) -> Any:
     import diffusers
 
-    return getattr(diffusers, name).from_config(config)
+    with quiet_diffusers():
+        return getattr(diffusers, name).from_config(config)
 
 
 def num_parameters(*modules: nn.Module | None) -> int:

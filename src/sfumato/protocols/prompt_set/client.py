@@ -10,18 +10,18 @@ from torch import nn
 from sfumato.errors import WireError
 from sfumato.models.counting import unet_layers
 from sfumato.models.denoiser import predict
-from sfumato.models.entry import PreviousOutput
+from sfumato.models.entry import Entry, PreviousOutput
 from sfumato.models.folder import ModelFolder
-from sfumato.models.loading import everything, meta_unet, scaling_factor
-from sfumato.models.noise_levels import noise_levels
-from sfumato.models.sampling import Sampling, make_scheduler, sample
+from sfumato.models.loading import everything, meta_unet
+from sfumato.models.sampling import Sampling, sample
 from sfumato.models.weights import Wanted
 from sfumato.protocols.client_half import ClientHalf, Generation, OnStep, Private, Remarks, UnetWork
 from sfumato.protocols.prompt_set.acceleration import Acceleration
 from sfumato.protocols.prompt_set.candidates import CandidateSet, candidate_set, load_taxonomy
 from sfumato.protocols.prompt_set.candidates.preview import preview_json, verdict
 from sfumato.protocols.prompt_set.candidates.prior import posterior
-from sfumato.protocols.prompt_set.handoff import Handoff, Receiver, entry_of, hand_off
+from sfumato.protocols.prompt_set.handoff import Handoff
+from sfumato.protocols.prompt_set.pairing import Pairing, pairing_of
 from sfumato.protocols.prompt_set.server_flops import server_flops
 from sfumato.protocols.prompt_set.spec import CandidateLatents, Candidates, PromptSet
 from sfumato.protocols.replies import checked
@@ -45,9 +45,7 @@ class PromptSetClient(ClientHalf):
         self._detectors = private.detectors
         self._dtype = WIRE_DTYPES[spec.wire_dtype]
         self._sets: list[CandidateSet] = []
-        self._expected: Handoff | None = None
-        self._previous_sigma = 0.0
-        self._first_step = 0
+        self._pairing: Pairing | None = None
 
     def keeps(self, unet: nn.Module) -> Wanted:  # noqa: ARG002
         """The device model whole."""
@@ -72,48 +70,19 @@ class PromptSetClient(ClientHalf):
             )
             for prompt in generation.prompts
         ]
-        self._expected = self._expect(generation)
-        self._first_step = entry_of(self._expected, self._receiver(generation)).step
-        if self._spec.handoff == "ship-history":
-            self._require_history(generation)
-
-    def _expect(self, generation: Generation) -> Handoff:
-        """Where the server's steps will end, with latents of zeros."""
-        num_steps, acceleration = self._server_steps(generation), self._spec.acceleration
-        acceleration.require_within(num_steps)
-        scheduler = make_scheduler(self._server, self._server_scheduler(generation))
-        scheduler.set_timesteps(num_steps)
-        config = self._server.config("unet")
-        rows, columns = generation.sampling.noise.shape[2:]
-        zeros = torch.zeros(1, config["in_channels"], rows, columns)
-        self._previous_sigma = noise_levels(scheduler)[acceleration.num_steps - 1]
-        return hand_off(scheduler, zeros, acceleration.num_steps, scaling_factor=scaling_factor(self._server))
-
-    def _require_history(self, generation: Generation) -> None:
-        schedulers = {self._server_scheduler(generation), generation.scheduler}
-        if schedulers != {"dpm++"}:
-            raise ValueError(
-                f"handoff=ship-history needs the scheduler dpm++ on both sides, got {', '.join(sorted(schedulers))}: "
-                "use it, or handoff=restart"
-            )
-        if self._first_step == 0:
-            raise ValueError("handoff=ship-history has nothing to go on from: the client begins at its first step")
-
-    def _server_steps(self, generation: Generation) -> int:
-        return self._spec.server_inference_steps or generation.sampling.num_inference_steps
-
-    def _server_scheduler(self, generation: Generation) -> str:
-        name = self._spec.server_scheduler
-        return generation.scheduler if name == "same" else name
-
-    def _receiver(self, generation: Generation) -> Receiver:
-        sampling = generation.sampling
-        return Receiver(
-            scheduler=sampling.scheduler,
-            num_inference_steps=sampling.num_inference_steps,
-            num_channels=sampling.noise.shape[1],
-            scaling_factor=scaling_factor(self._device),
+        self._pairing = pairing_of(
+            self._spec,
+            self._server,
+            self._device,
+            scheduler=generation.scheduler,
+            num_inference_steps=generation.sampling.num_inference_steps,
+            latent_size=(generation.sampling.noise.shape[2], generation.sampling.noise.shape[3]),
         )
+
+    @property
+    def _paired(self) -> Pairing:
+        assert self._pairing is not None
+        return self._pairing
 
     @torch.no_grad()
     def generate(self, unet: nn.Module, channel: Channel, generation: Generation, on_step: OnStep) -> Latent:
@@ -123,8 +92,8 @@ class PromptSetClient(ClientHalf):
             self._ask(channel, generation, number, self._sets[number // repeats])
             for number in range(len(sampling.noise))
         ]
-        entry = entry_of(joined := _joined(own), self._receiver(generation))
-        latents = joined.latents
+        joined = _joined(own)
+        latents, entry = joined.latents, Entry(step=self._paired.first_step, previous=joined.previous)
         finishing = replace(sampling, noise=latents, entry=entry)
         for step in sample(partial(predict, unet), finishing, on_step):
             latents = step.latents
@@ -141,8 +110,8 @@ class PromptSetClient(ClientHalf):
             has_negative=negatives is not None,
             is_guided=sampling.conditioning.batch == 2 * len(sampling.noise),
             guidance_scale=float(sampling.guidance_scale),
-            scheduler=self._server_scheduler(generation),
-            num_inference_steps=self._server_steps(generation),
+            scheduler=self._paired.scheduler,
+            num_inference_steps=self._paired.num_inference_steps,
             height=generation.height,
             width=generation.width,
             seed=int(torch.randint(2**62, (), generator=generator)),
@@ -154,8 +123,7 @@ class PromptSetClient(ClientHalf):
     def _checked(self, channel: Channel, reply: CandidateLatents, num: int, noise: Latent) -> Handoff:
         """The reply, if it is what was asked for."""
         (cloud,), shape = channel.traffic.clouds, (num, *noise.shape[1:])
-        expected = self._expected
-        assert expected is not None
+        pairing = self._paired
         ships = self._spec.handoff == "ship-history"
         if (reply.previous is not None) != ships:
             raise WireError(
@@ -175,7 +143,8 @@ class PromptSetClient(ClientHalf):
             scaling_factor=reply.scaling_factor,
             previous=PreviousOutput(clean=previous[0], sigma=reply.previous_sigma) if previous else None,
         )
-        if not got.stands_where(expected) or (ships and not isclose(reply.previous_sigma, self._previous_sigma)):
+        is_next = not ships or isclose(reply.previous_sigma, pairing.previous_sigma, rel_tol=1e-5)
+        if not (is_next and got.stands_where(pairing.expected)):
             raise WireError(
                 f"{cloud} answered with latents of another noise level or schedule than was asked for: "
                 "it runs other code or another model"
@@ -187,7 +156,7 @@ class PromptSetClient(ClientHalf):
         conditioning, shape = sampling.conditioning, tuple(sampling.noise.shape)
         num_tokens = conditioning.prompt_embeds.shape[1]
         per_step = sum(layer.flops for layer in unet_layers(model, shape, conditioning.batch, num_tokens))
-        num_steps = len(sampling.scheduler.timesteps) - self._first_step
+        num_steps = len(sampling.scheduler.timesteps) - self._paired.first_step
         repeats, is_guided = shape[0] // len(self._sets), conditioning.batch == 2 * shape[0]
         clouds = sum(
             _server_flops(self._server, self._spec.acceleration, len(own.prompts), shape[2:], num_tokens, is_guided)
