@@ -42,10 +42,16 @@ def test_runs_of_one_way_are_taken_together():
     assert both.forwarded == Forwarded(sent_bytes=2, received_bytes=4)
 
 
+class Orders(list[Order]):
+    """What was asked for, and the steps that every run pretends to have taken."""
+
+    steps = OUTCOME.steps
+
+
 @pytest.fixture
-def made_up(monkeypatch) -> list[Order]:
+def made_up(monkeypatch) -> "Orders":
     """Runs that only write a grey picture: brighter by one where the clouds are two."""
-    orders: list[Order] = []
+    orders = Orders()
 
     def pretend(order: Order) -> Outcome:
         orders.append(order)
@@ -55,7 +61,7 @@ def made_up(monkeypatch) -> list[Order]:
         carried = Forwarded(sent_bytes=3_300_000, received_bytes=1_650_000) if order.link else None
         slower = 3 if order.link else 2 if order.way != LOCAL else 1
         return replace(
-            OUTCOME, steps=tuple(replace(s, seconds=s.seconds * slower) for s in OUTCOME.steps), forwarded=carried
+            OUTCOME, steps=tuple(replace(s, seconds=s.seconds * slower) for s in orders.steps), forwarded=carried
         )
 
     monkeypatch.setattr(steps, "run", pretend)
@@ -127,12 +133,35 @@ def test_the_model_of_a_link_beside_a_measured_one(made_up, tmp_path, tiny_sd):
     assert row["link_seconds"] > row["rounds"] * 0.02
 
 
+def test_a_link_is_compared_in_whole_cycles(made_up, tmp_path, tiny_sd):
+    request = link.LinkRequest(
+        model=str(tiny_sd.path),
+        ways=["strip-split attention_every=2"],
+        num_clouds=[2],
+        link="5g",
+        steps=5,
+        repeats=2,
+        height=None,
+        width=None,
+        out=tmp_path,
+    )
+    with pytest.raises(ValueError, match="--steps must be at least 6, so that a cycle of steps is whole, got 5"):
+        link.bench_link(request)
+    assert not made_up
+    made_up.steps = tuple(replace(STEP, seconds=s) for s in (9.0, 9.0, 9.0, 4.0, 1.0, 6.0, 3.0, 4.0))
+    link.bench_link(replace(request, steps=9))
+    (row,) = rows_of(tmp_path / "link.jsonl")
+    assert row["loopback_seconds"] == 2 * 3.5, "of the cycles, whose means are 2.5 and 4.5"
+    assert row["rounds"] == row["cycle"]["each"]["rounds"] / 2
+    assert row["cycle"]["before"]["steps"] == 4
+
+
 def test_scaling_counts_measures_and_plots(made_up, tmp_path):
     scaling.bench_scaling(
         scaling.ScalingRequest(
             counted_model="tiny-sd",
             measured_model="portraits",
-            ways=["strip-split"],
+            ways=["strip-split", "strip-split attention_every=2"],
             num_clouds=[2, 8],
             sizes=[16, 64],
             measured_sizes=[128, 64],

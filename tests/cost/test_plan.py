@@ -27,6 +27,10 @@ def strips(*pairs, n=2):
     return Candidate(StripSplit, n, pairs)
 
 
+def every_of(compared):
+    return tuple(sorted({c.spec().attention_every for c in compared if not c.is_reference}))
+
+
 FOUR = [strips(f"attention={a}", f"wire={w}") for a in ("fused", "qkv") for w in ("fp16", "int8")]
 
 
@@ -51,6 +55,12 @@ class TestCandidates:
         assert attentions == {"fused", "qkv"}
         wires = {c.spec().wire for c in candidates((4,), WIRES, ("wire=fp32",)) if not c.is_reference}
         assert wires == {"fp32"}
+        assert {every_of(candidates((4,), WIRES, (f"attention_every={k}",))) for k in "13"} == {(1,), (3,)}
+
+    def test_attention_is_used_again_only_beside_a_lossy_wire(self):
+        found = [c for c in candidates(CLOUDS, WIRES, ()) if every_of([c]) == (2,)]
+        assert [(c.num_clouds, c.spec().wire) for c in found] == [(n, "int8") for n in CLOUDS]
+        assert every_of(candidates(CLOUDS, ("fp16", "fp32"), ())) == (1,)
 
 
 class TestPlan:
@@ -72,6 +82,20 @@ class TestPlan:
         asked = planned([c for c in FOUR if c.spec().wire == "int8"], slow, speeds=STRONG)
         assert asked.recommended.spec.wire == "int8"
         assert asked.faster_lossy is None
+
+    def test_what_is_lossy_in_more_ways_is_not_recommended_unasked(self):
+        exact, wire, both = strips(), strips("wire=int8"), strips("wire=int8", "attention_every=2")
+        slow = Link(up_mbit=1, down_mbit=1, rtt_milliseconds=1)
+        plan = planned([exact, wire, both], slow, speeds=STRONG)
+        assert [c.spec for c in plan.choices] == [both.spec(), wire.spec(), exact.spec()]
+        assert (plan.recommended.spec, plan.faster_lossy.spec) == (exact.spec(), wire.spec())
+        asked = planned([wire, both], slow, speeds=STRONG)
+        assert (asked.recommended.spec, asked.faster_lossy.spec) == (wire.spec(), both.spec())
+        assert asked.recommended.losses == ["wire"]
+        conditions = Conditions(model=TINY, link=slow, speeds=STRONG)
+        said = " ".join(notes(asked, conditions))
+        assert "the mean of a cycle with attention_every" in said
+        assert "what attention gave is used again" in said
 
     def test_halves_that_overlap_are_faster_though_each_part_is_not(self):
         far = Link(up_mbit=1, down_mbit=1, rtt_milliseconds=1)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import product
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from rich.console import Console
@@ -15,7 +16,9 @@ from sfumato.bench.ways import Way, bench_model, named_way
 from sfumato.bench.written import Results
 from sfumato.cost.counting import count_cost
 from sfumato.cost.link import Link, parse_link
+from sfumato.cost.means import as_json, mean_text
 from sfumato.cost.result import Cost
+from sfumato.protocols.base import StepCycle
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,16 +44,28 @@ class Shaped:
     cost: Cost
     loopback: Outcome
     shaped: Outcome
+    repeats: int
+    """Runs that each of the two was merged from."""
+
+    @property
+    def loopback_seconds(self) -> float:
+        """Of a step, the median."""
+        return median(self._seconds(self.loopback))
+
+    @property
+    def measured_seconds(self) -> list[float]:
+        """Of every step on the link that was counted, or of every cycle its mean step."""
+        return self._seconds(self.shaped)
 
     @property
     def modelled_seconds(self) -> float:
         """Of a step: what ``sfumato cost`` says for the link, and the computing that loopback shows."""
-        return self.cost.seconds_per_step + self.loopback.seconds
+        return self.cost.seconds_per_step + self.loopback_seconds
 
     @property
     def ratio(self) -> float:
         """Modelled over measured."""
-        return self.modelled_seconds / self.shaped.seconds
+        return self.modelled_seconds / median(self.measured_seconds)
 
     @property
     def carried(self) -> float:
@@ -59,6 +74,18 @@ class Shaped:
         carried = self.shaped.forwarded.sent_bytes + self.shaped.forwarded.received_bytes
         per_run = [s.sent_bytes + s.received_bytes for s in self.shaped.steps]
         return carried / sum(per_run)
+
+    def _seconds(self, outcome: Outcome) -> list[float]:
+        seconds = [step.seconds for step in outcome.steps]
+        per_run = len(seconds) // self.repeats
+        cycle = self.way.spec.step_cycle
+        return [s for i in range(self.repeats) for s in _of_cycles(seconds[i * per_run : (i + 1) * per_run], cycle)]
+
+
+def _of_cycles(seconds: Sequence[float], cycle: StepCycle) -> list[float]:
+    """Means of a run's whole cycles; its first step is not among the seconds."""
+    starts = range(cycle.before - 1, len(seconds) - cycle.length + 1, cycle.length)
+    return [sum(seconds[i : i + cycle.length]) / cycle.length for i in starts]
 
 
 def measure(request: LinkRequest, ways: Sequence[Way], progress: Callable[[str], None]) -> list[Shaped]:
@@ -81,7 +108,8 @@ def measure(request: LinkRequest, ways: Sequence[Way], progress: Callable[[str],
             loopback.append(run(order))
             progress(f"{way.name}, {link}")
             shaped.append(run(replace(order, link=_text(link))))
-        found.append(Shaped(way=way, cost=cost, loopback=merged(loopback), shaped=merged(shaped)))
+        pair = merged(loopback), merged(shaped)
+        found.append(Shaped(way=way, cost=cost, loopback=pair[0], shaped=pair[1], repeats=request.repeats))
     return found
 
 
@@ -99,6 +127,8 @@ def bench_link(request: LinkRequest) -> None:
         raise ValueError(f"--steps must be at least 2, because the first step is not counted, got {request.steps}")
     link = parse_link(request.link)
     ways = [named_way(text, n) for n, text in product(request.num_clouds, request.ways)]
+    if (needed := max(sum(way.spec.step_cycle) for way in ways)) > request.steps:
+        raise ValueError(f"--steps must be at least {needed}, so that a cycle of steps is whole, got {request.steps}")
     results = Results(folder=request.out, name="link")
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("starting", total=2 * request.repeats * len(ways))
@@ -108,7 +138,7 @@ def bench_link(request: LinkRequest) -> None:
 
 def _row(request: LinkRequest, found: Shaped) -> dict[str, Any]:
     assert found.shaped.forwarded is not None
-    return {
+    row = {
         "bench": "link",
         "model": request.model,
         **found.way.to_dict(),
@@ -119,16 +149,18 @@ def _row(request: LinkRequest, found: Shaped) -> dict[str, Any]:
         "rounds": found.cost.rounds,
         "sent_bytes": found.cost.sent_bytes,
         "received_bytes": found.cost.received_bytes,
+        **({"cycle": asdict(found.cost.cycle)} if found.cost.cycle else {}),
         "link_seconds": found.cost.seconds_per_step,
-        "loopback_seconds": found.loopback.seconds,
+        "loopback_seconds": found.loopback_seconds,
         "modelled_seconds": found.modelled_seconds,
-        "measured_seconds": found.shaped.seconds,
+        "measured_seconds": median(found.measured_seconds),
         "ratio": found.ratio,
         "carried_over_counted": found.carried,
         "forwarded": asdict(found.shaped.forwarded),
         "loopback_steps": [asdict(step) for step in found.loopback.steps],
         "measured_steps": [asdict(step) for step in found.shaped.steps],
     }
+    return as_json(row)
 
 
 def _table(request: LinkRequest, link: Link, found: Sequence[Shaped]) -> Table:
@@ -143,16 +175,16 @@ def _table(request: LinkRequest, link: Link, found: Sequence[Shaped]) -> Table:
     for heading in (*headings, "modelled / measured", "on TCP / counted"):
         table.add_column(heading, justify="right")
     for each in found:
-        measured = [step.seconds for step in each.shaped.steps]
+        measured = each.measured_seconds
         table.add_row(
             each.way.name,
-            str(each.cost.rounds),
+            mean_text(each.cost.rounds),
             f"{each.cost.sent_bytes / 1e6:.2f}",
             f"{each.cost.received_bytes / 1e6:.2f}",
             f"{each.cost.seconds_per_step:.3f}",
-            f"{each.loopback.seconds:.3f}",
+            f"{each.loopback_seconds:.3f}",
             f"{each.modelled_seconds:.3f}",
-            f"{each.shaped.seconds:.3f} ({min(measured):.3f} to {max(measured):.3f})",
+            f"{median(measured):.3f} ({min(measured):.3f} to {max(measured):.3f})",
             f"{each.ratio:.3f}",
             f"{each.carried:.4f}",
         )

@@ -4,7 +4,7 @@ Counted, without weights, on a large architecture; measured on a small model.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from sfumato.bench.ways import Way, named_way
 from sfumato.bench.written import Results
 from sfumato.cost.counting import count_cost
 from sfumato.cost.link import parse_link
+from sfumato.cost.means import as_json, mean_text
 from sfumato.cost.result import Cost
 from sfumato.models.folder import find_architecture
 
@@ -135,7 +136,8 @@ def _rows(
             row |= {"link": cost.link, "rounds": cost.rounds, "modelled_seconds": cost.seconds_per_step}
             row |= {"sent_bytes": cost.sent_bytes, "received_bytes": cost.received_bytes}
             row |= {"client_flops": cost.compute.client_flops, "cloud_flops": cost.compute.cloud_flops}
-        yield row
+            row |= {"cycle": asdict(cost.cycle)} if cost.cycle else {}
+        yield as_json(row)
     for group in measured:
         for timed in group.timed:
             row = steps_row(timed, group.timed[0])
@@ -160,9 +162,9 @@ def _counted_table(request: ScalingRequest, counted: Sequence[Counted]) -> Table
         for each in (c for c in counted if c.way.text == " ".join(text.split())):
             cells = [each.way.name, str(each.size)]
             if cost := each.cost:
-                cells += [str(cost.rounds), f"{cost.sent_bytes / 1e6:.1f}", f"{cost.received_bytes / 1e6:.1f}"]
-                cells += [f"{cost.seconds_per_step:.2f}", f"{cost.compute.client_flops / 1e9:.0f}"]
-                cells += [f"{cost.compute.cloud_flops / 1e9:.0f}"]
+                cells += [mean_text(cost.rounds), f"{cost.sent_bytes / 1e6:.1f}", f"{cost.received_bytes / 1e6:.1f}"]
+                cells += [f"{cost.seconds_per_step:.2f}", f"{float(cost.compute.client_flops) / 1e9:.0f}"]
+                cells += [f"{float(cost.compute.cloud_flops) / 1e9:.0f}"]
             else:
                 cells += ["refused"]
             table.add_row(*cells)
@@ -195,8 +197,8 @@ def _plot(request: ScalingRequest, counted: Sequence[Counted], measured: Sequenc
 
     n, size = request.usual_clouds, sorted(request.sizes)[(len(request.sizes) - 1) // 2]
     counts = (
-        ("up + down, MB", lambda c: (c.sent_bytes + c.received_bytes) / 1e6),
-        ("rounds", lambda c: c.rounds),
+        ("up + down, MB", lambda c: float(c.sent_bytes + c.received_bytes) / 1e6),
+        ("rounds", lambda c: float(c.rounds)),
         ("link, s", lambda c: c.seconds_per_step),
     )
 

@@ -25,6 +25,10 @@ VARIANTS: tuple[tuple[str, ...], ...] = (
 )
 """Who computes what. A setting that is named nowhere here stays at its default, and none here hides less than that."""
 
+LOSSY = ("attention=fused", "overlap=halves", "attention_every=2")
+"""Counted with lossy wires only: it trades more of the picture for bytes and the client's work, which pays where
+overlapping pays too."""
+
 STRIPS = ("attention=fused", "num_columns=1")
 """Counted with the first wire only, to show what the cut is worth."""
 
@@ -67,6 +71,8 @@ def candidates(clouds: Sequence[int], wires: Sequence[str], fixed: Sequence[str]
 
     formats = agreeing((f"wire={wire}",) for wire in wires) or [()]
     ways = [(*variant, *wire) for variant, wire in product(agreeing(VARIANTS) or [()], formats)]
+    lossy = [wire for wire in formats if not {*wire} <= {f"wire={name}" for name in EXACT["wire"]}]
+    ways += [(*way, *wire) for way, wire in product(agreeing([LOSSY]), lossy)]
     ways += [(*strips, *formats[0]) for strips in agreeing([STRIPS])]
     found = [
         Candidate(StripSplit, n, (*fixed, *(pair for pair in way if pair not in fixed))) for n in clouds for way in ways
@@ -74,6 +80,6 @@ def candidates(clouds: Sequence[int], wires: Sequence[str], fixed: Sequence[str]
     return [*dict.fromkeys(found), Candidate(LayerSplit, clouds[0], (), is_reference=True)]
 
 
-def is_exact(spec: Spec) -> bool:
-    """Whether the result is the unsplit model's up to rounding."""
-    return all(getattr(spec, name, exact[0]) in exact for name, exact in EXACT.items())
+def losses(spec: Spec) -> list[str]:
+    """The settings that make the result differ from the unsplit model's by more than rounding."""
+    return [name for name, exact in EXACT.items() if getattr(spec, name, exact[0]) not in exact]

@@ -6,10 +6,12 @@ from functools import lru_cache
 import torch
 
 from sfumato.client.catalog import client_half
+from sfumato.cost.cycles import cycle_of, once_of
 from sfumato.cost.dry_run import DryRun, Round, dry_run
 from sfumato.cost.link import Link
-from sfumato.cost.result import FLOAT_BYTES, Compute, Cost, Once, Sizes, TopicCost
-from sfumato.cost.speeds import UNKNOWN, Speeds, busiest_cloud_flops, computing_seconds, stated_model, step_seconds
+from sfumato.cost.means import mean
+from sfumato.cost.result import FLOAT_BYTES, Compute, Cost, Sizes, TopicCost
+from sfumato.cost.speeds import UNKNOWN, Speeds, busiest_cloud_flops, mean_seconds, stated_model, step_seconds
 from sfumato.models.denoiser import meta_conditioning
 from sfumato.models.folder import ModelFolder
 from sfumato.models.skeleton import Skeleton, whole_skeleton
@@ -26,7 +28,7 @@ def count_cost(
     guided: bool = True,
     speeds: Speeds = UNKNOWN,
 ) -> Cost:
-    """Counts one denoising step of one picture.
+    """Counts one denoising step of one picture, as the mean of a cycle where steps differ.
 
     Args:
         model: its configurations are enough.
@@ -46,7 +48,7 @@ def count_cost(
     run = _run(parts, spec, prompts, rows, columns)
     scale = parts.pixels_per_latent_row
     compute = _compute(parts, spec, run, (rows, columns), prompts)
-    seconds = step_seconds(run.step, link, speeds)
+    seconds = mean_seconds([step_seconds(step, link, speeds) for step in run.cycle])
     return Cost(
         model=model.name,
         protocol=spec.name,
@@ -54,14 +56,15 @@ def count_cost(
         clouds=spec.num_clouds,
         height=rows * scale,
         width=columns * scale,
-        rounds=len(run.step.rounds),
+        rounds=mean(len(run.cycle_rounds), len(run.cycle)),
+        cycle=cycle_of(run),
         seconds_per_step=seconds.total,
         step_seconds=seconds,
         link=str(link),
         speeds=speeds,
         parameters=parts.parameters(),
-        per_cloud=_by_topic(run.step.rounds),
-        once=_once(run, link, compute, speeds),
+        per_cloud=_by_topic(run.cycle_rounds, len(run.cycle)),
+        once=once_of(run, link, compute, speeds),
         compute=compute,
         notes=_notes(spec, guided, speeds),
     )
@@ -77,10 +80,11 @@ def _run(parts: Skeleton, spec: Spec, num_prompts: int, rows: int, columns: int)
 
 def _compute(parts: Skeleton, spec: Spec, run: DryRun, latent: tuple[int, int], num_prompts: int) -> Compute:
     text_encoder, vae_decoder = _flops_once(parts, num_prompts, *latent)
+    num_steps, rounds = len(run.cycle), run.cycle_rounds
     return Compute(
-        client_flops=run.step.client_flops,
-        cloud_flops=sum(sum(r.cloud_flops) for r in run.step.rounds),
-        busiest_cloud_flops=busiest_cloud_flops(run.step.rounds),
+        client_flops=mean(sum(step.client_flops for step in run.cycle), num_steps),
+        cloud_flops=mean(sum(sum(r.cloud_flops) for r in rounds), num_steps),
+        busiest_cloud_flops=mean(busiest_cloud_flops(rounds), num_steps),
         client_weight_bytes=_client_weight_bytes(parts, spec),
         text_encoder_flops=text_encoder,
         vae_decoder_flops=vae_decoder,
@@ -95,50 +99,47 @@ def _flops_once(parts: Skeleton, num_prompts: int, rows: int, columns: int) -> t
 
 def _notes(spec: Spec, guided: bool, speeds: Speeds) -> tuple[str, ...]:
     passes = "with guidance: prompt and negative prompt in one batch" if guided else "without guidance"
-    reused = ("Counted is a step that computes attention; those that use it again send less.",)
+    step = "One step" if spec.step_cycle.length == 1 else "The mean step"
     return (
-        f"One step of one picture, {passes}; bytes as they cross the wire, headers and frames included, "
+        f"{step} of one picture, {passes}; bytes as they cross the wire, headers and frames included, "
         "below them HTTP/2 and TLS.",
-        "Totals and rounds are those of every step but the first; what a run spends once, the handshake among it, "
-        "is under once.",
+        _repeating(*spec.step_cycle),
         "per_cloud: min and max are single messages at any cloud, total is the busiest cloud's, all_clouds the sum.",
-        *(reused if getattr(spec, "attention_every", 1) > 1 else ()),
         f"Modelled: {stated_model(speeds)}.",
     )
 
 
-def _seconds(rounds: Sequence[Round], link: Link) -> float:
-    return sum(link.round_seconds(sum(r.sent_bytes), sum(r.received_bytes)) for r in rounds)
+def _repeating(before: int, length: int) -> str:
+    """Says which steps the figures are of."""
+    if length == 1:
+        return (
+            "Totals and rounds are those of every step but the first; what a run spends once, the handshake among it, "
+            "is under once."
+        )
+    return (
+        f"Steps differ: after the first {before} they repeat in cycles of {length}, and what is said of a step is the "
+        f"mean of a cycle. Under once are the handshake and what those {before} spend beyond the mean, below zero "
+        "where they spend less; with it a run that ends with a cycle is exact."
+    )
 
 
-def _sizes(messages: Sequence[tuple[int, ...]]) -> Sizes:
+def _sizes(messages: Sequence[tuple[int, ...]], num_steps: int) -> Sizes:
     every = [size for sizes in messages for size in sizes]
     busiest = max(map(sum, zip(*messages, strict=True)))
-    return Sizes(min=min(every), max=max(every), total=busiest, all_clouds=sum(every))
+    return Sizes(min=min(every), max=max(every), total=mean(busiest, num_steps), all_clouds=mean(sum(every), num_steps))
 
 
-def _by_topic(rounds: Sequence[Round]) -> dict[str, TopicCost]:
+def _by_topic(rounds: Sequence[Round], num_steps: int) -> dict[str, TopicCost]:
     out = {}
     for topic in dict.fromkeys(r.topic for r in rounds):
         mine = [r for r in rounds if r.topic == topic]
         out[topic] = TopicCost(
-            rounds=len(mine),
-            up=_sizes([r.sent_bytes for r in mine]),
-            down=_sizes([r.received_bytes for r in mine]),
-            cloud_flops=sum(sum(r.cloud_flops) for r in mine),
+            rounds=mean(len(mine), num_steps),
+            up=_sizes([r.sent_bytes for r in mine], num_steps),
+            down=_sizes([r.received_bytes for r in mine], num_steps),
+            cloud_flops=mean(sum(sum(r.cloud_flops) for r in mine), num_steps),
         )
     return out
-
-
-def _once(run: DryRun, link: Link, compute: Compute, speeds: Speeds) -> Once:
-    first, second = (step.rounds for step in run.steps)
-    return Once(
-        rounds=run.traffic.rounds - 2 * len(second),
-        sent_bytes=run.traffic.sent_bytes - 2 * sum(sum(r.sent_bytes) for r in second),
-        received_bytes=run.traffic.received_bytes - 2 * sum(sum(r.received_bytes) for r in second),
-        seconds=_seconds(run.opening.rounds, link) + _seconds(first, link) - _seconds(second, link),
-        client_seconds=computing_seconds(compute.text_encoder_flops + compute.vae_decoder_flops, speeds.client_gflops),
-    )
 
 
 def _client_weight_bytes(parts: Skeleton, spec: Spec) -> int:

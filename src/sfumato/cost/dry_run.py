@@ -72,18 +72,21 @@ class Part:
 
 @dataclass(frozen=True, kw_only=True)
 class DryRun:
-    """What a run of two steps exchanged."""
+    """What a run of one cycle of steps, and of those before it, exchanged."""
 
     opening: Part
     """The handshake."""
-    steps: tuple[Part, Part]
+    before: tuple[Part, ...]
+    """The steps before the cycle, at least one."""
+    cycle: tuple[Part, ...]
+    """The steps that repeat: often one."""
     traffic: Traffic
     """The channel's own counters over all of it."""
 
     @property
-    def step(self) -> Part:
-        """Every step but the first."""
-        return self.steps[1]
+    def cycle_rounds(self) -> list[Round]:
+        """Of all steps of the cycle."""
+        return [r for step in self.cycle for r in step.rounds]
 
 
 class _WatchedChannel(Channel):
@@ -146,7 +149,7 @@ def _remote(spec: Spec, unet: nn.Module, channel: Channel) -> Iterator[Denoiser]
 
 
 def dry_run(spec: Spec, unet: nn.Module, latent: Latent, conditioning: Conditioning) -> DryRun:
-    """Runs two denoising steps of a protocol and writes down what they exchange.
+    """Runs a protocol's denoising steps until they repeat and writes down what they exchange.
 
     Args:
         spec: of a step-wise protocol.
@@ -163,11 +166,12 @@ def dry_run(spec: Spec, unet: nn.Module, latent: Latent, conditioning: Condition
     open_session(channel, spec, COUNTED_FINGERPRINT)
     opening = channel.take()
     with torch.no_grad(), channel.shapes, _remote(spec, unet, channel) as denoiser:
-        denoiser(latent, _timestep(1), conditioning)
-        first = channel.take()
-        denoiser(latent, _timestep(0), conditioning)
-        second = channel.take()
-    return DryRun(opening=opening, steps=(first, second), traffic=channel.traffic)
+        steps = []
+        for remaining in reversed(range(sum(spec.step_cycle))):
+            denoiser(latent, _timestep(remaining), conditioning)
+            steps.append(channel.take())
+    before = spec.step_cycle.before
+    return DryRun(opening=opening, before=tuple(steps[:before]), cycle=tuple(steps[before:]), traffic=channel.traffic)
 
 
 def _timestep(value: int) -> Tensor:

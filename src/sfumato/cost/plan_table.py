@@ -9,6 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from sfumato.cost.means import mean_text
 from sfumato.cost.planning import ABOUT_AS_FAST, Choice, Conditions, Plan, hides_less, num_tiles, reason
 from sfumato.cost.speeds import stated_model
 from sfumato.cost.table import human_seconds
@@ -53,8 +54,8 @@ def _row(choice: Choice, parts: list[str], is_recommended: bool) -> list[str]:
         *(_short(spent[part]) if spent[part] else "" for part in parts),
         _short(cost.sent_bytes / 1e6),
         _short(cost.received_bytes / 1e6),
-        str(cost.rounds),
-        _short(cost.compute.client_flops / 1e9),
+        mean_text(cost.rounds),
+        _short(float(cost.compute.client_flops) / 1e9),
         f"{cost.compute.client_weight_bytes / 1e9:.2f}",
     ]
 
@@ -76,7 +77,7 @@ def _variant(choice: Choice) -> str:
 
 
 def _result(choice: Choice) -> str:
-    return "exact" if choice.is_exact else "lossy"
+    return "lossy" if choice.losses else "exact"
 
 
 def command(choice: Choice, conditions: Conditions) -> str:
@@ -99,13 +100,14 @@ def _recommendation(plan: Plan, conditions: Conditions, num_steps: int) -> list[
         f"{reason(chosen)} A picture of {num_steps} steps takes {seconds} s{once}.",
         f"Claim: {chosen.spec.claim}",
     ]
-    if not chosen.is_exact:
-        lines.append("It is lossy, because no exact wire was asked for: the picture differs from the unsplit model's.")
+    if chosen.losses:
+        lines.append("It is lossy, because no exact one was asked for: the picture differs from the unsplit model's.")
     if plan.faster_lossy:
         lossy = plan.faster_lossy
         lines.append(
             f"Lossy, so not recommended unasked: {' '.join(lossy.settings)} with {lossy.spec.num_clouds} clouds takes "
-            f"{human_seconds(lossy.cost.seconds_per_step)} s a step, for a picture that differs slightly."
+            f"{human_seconds(lossy.cost.seconds_per_step)} s a step, for a picture that differs "
+            f"{'more' if 'attention_every' in lossy.losses else 'slightly'}."
         )
     return lines
 
@@ -113,15 +115,19 @@ def _recommendation(plan: Plan, conditions: Conditions, num_steps: int) -> list[
 def notes(plan: Plan, conditions: Conditions) -> list[str]:
     """What the figures mean, what was left out, and what is not hidden, a sentence or two each."""
     last = "clouds" if conditions.speeds.cloud_gflops else "client" if conditions.speeds.client_gflops else "down"
+    has_cycles = any(c.cost.cycle for c in plan.choices)
+    or_mean = ", or the mean of a cycle with attention_every," if has_cycles else ","
+    reused = ", or with attention_every what attention gave is used again" if has_cycles else ""
     found = [
         f"Modelled: {stated_model(conditions.speeds)}.",
-        "Counted by dry runs: one step after the first, all clouds together, headers and frames included; MB and GB "
-        "are 10^6 and 10^9 bytes. client GB are weights as fp32, text encoders and decoder included; activations come "
-        "on top.",
+        f"Counted by dry runs: one step after the first{or_mean} all clouds together, headers and frames included; "
+        "MB and GB are 10^6 and 10^9 bytes. client GB are weights as fp32, text encoders and decoder included; "
+        "activations come on top.",
         "n: clouds; tile: how much of the picture one of them works on, and sees; "
         f"RTT to {last}: what the seconds are spent on; less: of it, what overlaps.",
         "exact: the unsplit model's result up to the rounding of fp16 or fp32 on the wire; lossy: what travels is "
-        f"quantised. Of what is within {ABOUT_AS_FAST:.0%} of the fastest, the setting nearest the defaults is taken.",
+        f"quantised{reused}. Of what is within {ABOUT_AS_FAST:.0%} of the fastest, the setting nearest the "
+        "defaults is taken.",
     ]
     if any(c.is_reference for c in plan.choices):
         found.append("*) As PPIDM published it, for comparison only: its clouds read the prompt.")

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from sfumato.cost.candidates import Candidate, is_exact
+from sfumato.cost.candidates import Candidate, losses
 from sfumato.cost.counting import count_cost
 from sfumato.cost.link import Link
 from sfumato.cost.result import Cost
@@ -44,9 +44,9 @@ class Choice:
     is_reference: bool
 
     @property
-    def is_exact(self) -> bool:
-        """Whether the result is the unsplit model's up to rounding."""
-        return is_exact(self.spec)
+    def losses(self) -> list[str]:
+        """The lossy ones of its settings; without any the result is the unsplit model's up to rounding."""
+        return losses(self.spec)
 
     @property
     def settings(self) -> list[str]:
@@ -81,9 +81,10 @@ class Plan:
     choices: tuple[Choice, ...]
     left_out: tuple[LeftOut, ...]
     recommended: Choice
-    """The fastest exact setting, or the fastest where no exact one was asked for; of about equals the plainest."""
+    """The fastest exact setting, or where no exact one was asked for the fastest of those that are lossy in the fewest
+    ways; of about equals the plainest."""
     faster_lossy: Choice | None
-    """The same of lossy settings, where the recommended one is exact and slower."""
+    """The same of those that are faster, and lossy in more ways."""
 
 
 def make_plan(
@@ -114,16 +115,22 @@ def make_plan(
     if not possible:
         references = {str(c) for c in compared if c.is_reference}
         raise ValueError("; ".join(dict.fromkeys(x.reason for x in left_out if x.setting not in references)))
-    exact, lossy = [c for c in possible if c.is_exact], [c for c in possible if not c.is_exact]
-    recommended, other = _plainest(exact or lossy), _plainest(lossy)
+    recommended = _plainest(_least_lossy(possible))
     assert recommended is not None
-    is_faster = other is not None and other.cost.seconds_per_step < recommended.cost.seconds_per_step
+    lossier = [c for c in possible if len(c.losses) > len(recommended.losses)]
+    faster = [c for c in lossier if c.cost.seconds_per_step < recommended.cost.seconds_per_step]
     return Plan(
         choices=tuple(choices),
         left_out=tuple(left_out),
         recommended=recommended,
-        faster_lossy=other if is_faster else None,
+        faster_lossy=_plainest(_least_lossy(faster)),
     )
+
+
+def _least_lossy(choices: Sequence[Choice]) -> list[Choice]:
+    """Those that are lossy in the fewest ways: the exact ones, if there are any."""
+    fewest = min((len(c.losses) for c in choices), default=0)
+    return [c for c in choices if len(c.losses) == fewest]
 
 
 ABOUT_AS_FAST = 0.02

@@ -67,7 +67,7 @@ def cells(tables: Mapping[str, TopicCost], counted: Parameters, link: Link) -> d
         link: its rates.
     """
     volumes = {
-        kind: {"up": truncated(c.up.all_clouds / MIB, 2), "down": truncated(c.down.all_clouds / MIB, 2)}
+        kind: {"up": truncated(float(c.up.all_clouds) / MIB, 2), "down": truncated(float(c.down.all_clouds) / MIB, 2)}
         for kind, c in tables.items()
     }
     return {
@@ -106,7 +106,7 @@ def _longer_way(sent_bytes: float, received_bytes: float, link: Link) -> float:
 def notes(published: Mapping[str, Any], tables: Mapping[str, TopicCost], model: str, link: Link) -> tuple[str, ...]:
     """What the paper's figures leave out, and where they are wrong, a sentence each."""
     printed, corrected, volumes = published["seconds"], published["corrected_seconds"], published["all_clouds"]["conv"]
-    in_bytes = sum(_longer_way(c.up.all_clouds, c.down.all_clouds, link) for c in tables.values())
+    in_bytes = sum(_longer_way(float(c.up.all_clouds), float(c.down.all_clouds), link) for c in tables.values())
     return (
         f"The paper's slip: its {printed['conv']:.2f} s for convolutions is the download volume "
         f"({volumes['down']:.2f} MB) at the uplink's rate; uploading {volumes['up']:.2f} MB takes "

@@ -1,8 +1,9 @@
 """How long a step takes: exchanges on the client's link, and computing where its speed is given."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from heapq import heappop, heappush
+from typing import Any
 
 from sfumato.cost.dry_run import Event, Part, Round
 from sfumato.cost.link import Link
@@ -73,6 +74,16 @@ def step_seconds(step: Part, link: Link, speeds: Speeds) -> StepSeconds:
     )
     saved = one_by_one.total - _elapsed(step, link, speeds)
     return replace(one_by_one, overlapped=saved if saved > _ROUNDING * one_by_one.total else 0.0)
+
+
+def mean_seconds(steps: Sequence[StepSeconds]) -> StepSeconds:
+    """Of several steps; all of them know the same speeds."""
+
+    def mean_of(name: str) -> Any:
+        values = [getattr(step, name) for step in steps]
+        return None if None in values else sum(values) / len(values)
+
+    return StepSeconds(**{part.name: mean_of(part.name) for part in fields(StepSeconds)})
 
 
 def _elapsed(step: Part, link: Link, speeds: Speeds) -> float:

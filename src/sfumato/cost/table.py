@@ -6,20 +6,21 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from sfumato.cost.result import FLOAT_BYTES, Cost, Once, Sizes
+from sfumato.cost.means import Mean, mean_text
+from sfumato.cost.result import FLOAT_BYTES, Cost, Cycle, Once, Sizes, Spent
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 _FLOP_UNITS = ("", "k", "M", "G", "T", "P")
 
 
-def human_bytes(size: float) -> str:
+def human_bytes(size: float | Mean) -> str:
     """A size with three digits or so: 47.0 MiB."""
-    return _scaled(size, 1024, _UNITS)
+    return _scaled(float(size), 1024, _UNITS)
 
 
-def human_flops(flops: float) -> str:
+def human_flops(flops: float | Mean) -> str:
     """FLOPs with three digits or so: 804 GFLOP."""
-    return _scaled(flops, 1000, tuple(f"{u}FLOP" for u in _FLOP_UNITS))
+    return _scaled(float(flops), 1000, tuple(f"{u}FLOP" for u in _FLOP_UNITS))
 
 
 def human_seconds(seconds: float) -> str:
@@ -29,25 +30,28 @@ def human_seconds(seconds: float) -> str:
 
 def _scaled(value: float, base: int, units: tuple[str, ...]) -> str:
     for unit in units[:-1]:
-        if value < base:
-            return f"{value:.3g} {unit}" if value < 100 else f"{value:.0f} {unit}"
+        if abs(value) < base:
+            return f"{value:.3g} {unit}" if abs(value) < 100 else f"{value:.0f} {unit}"
         value /= base
     return f"{value:.3g} {units[-1]}"
 
 
 def cost_table(cost: Cost) -> RenderableType:
     """Shows one cost: a row a layer kind, then totals, then what the figures mean."""
-    title = f"{cost.model}, {cost.width} x {cost.height}, {cost.protocol}, {cost.clouds} clouds: one denoising step"
+    step = f"mean of {cost.cycle.each.steps} denoising steps" if cost.cycle else "one denoising step"
+    title = f"{cost.model}, {cost.width} x {cost.height}, {cost.protocol}, {cost.clouds} clouds: {step}"
     table = Table(title=title, title_justify="left")
     table.add_column("layers")
     for name in ("rounds", "up min", "max", "per cloud", "all", "down min", "max", "per cloud", "all", "cloud FLOPs"):
         table.add_column(name, justify="right")
     for topic, spent in cost.per_cloud.items():
-        table.add_row(topic, str(spent.rounds), *_row(spent.up), *_row(spent.down), human_flops(spent.cloud_flops))
+        table.add_row(
+            topic, mean_text(spent.rounds), *_row(spent.up), *_row(spent.down), human_flops(spent.cloud_flops)
+        )
     table.add_section()
     sent, received = human_bytes(cost.sent_bytes), human_bytes(cost.received_bytes)
     flops = human_flops(cost.compute.cloud_flops)
-    table.add_row("total", str(cost.rounds), "", "", "", sent, "", "", "", received, flops)
+    table.add_row("total", mean_text(cost.rounds), "", "", "", sent, "", "", "", received, flops)
     return Group(table, *(Text(line) for line in _summary(cost)), *(Text(f"- {note}", "dim") for note in cost.notes))
 
 
@@ -59,7 +63,7 @@ def _summary(cost: Cost) -> list[str]:
     compute, counted = cost.compute, cost.parameters
     flops = compute.client_flops + compute.cloud_flops
     weights = FLOAT_BYTES * (counted.text_encoder + counted.vae_decoder + counted.unet)
-    share = compute.client_flops / flops if flops else 0.0
+    share = float(compute.client_flops / flops) if flops else 0.0
     held = compute.client_weight_bytes
     lines = [
         f"{cost.seconds_per_step:.3g} s a step on {cost.link} (modelled){_parts(cost)}",
@@ -78,12 +82,21 @@ def _summary(cost: Cost) -> list[str]:
         ),
     ]
     if cost.once:
+        beyond = ", beyond the means" if cost.cycle else ""
         lines.insert(
             1,
-            f"once a run: {cost.once.rounds} rounds, {human_bytes(cost.once.sent_bytes)} up, "
+            f"once a run{beyond}: {mean_text(cost.once.rounds)} rounds, {human_bytes(cost.once.sent_bytes)} up, "
             f"{human_bytes(cost.once.received_bytes)} down, {cost.once.seconds:.3g} s{_client_once(cost.once)}",
         )
-    return lines
+    return lines + (_whole_numbers(cost.cycle) if cost.cycle else [])
+
+
+def _whole_numbers(cycle: Cycle) -> list[str]:
+    def spent(steps: Spent) -> str:
+        sent, received = human_bytes(steps.sent_bytes), human_bytes(steps.received_bytes)
+        return f"{steps.steps} steps: {steps.rounds} rounds, {sent} up, {received} down"
+
+    return [f"a cycle of {spent(cycle.each)}; before the first, with the handshake, {spent(cycle.before)}"]
 
 
 def _parts(cost: Cost) -> str:

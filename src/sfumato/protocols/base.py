@@ -7,10 +7,22 @@ The client half is in ``client_half.py``. The halves of one protocol never impor
 import json
 from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, ClassVar, Literal, get_args, get_origin
+from typing import Any, ClassVar, Literal, NamedTuple, get_args, get_origin
 
 from sfumato.errors import SpecMismatch
 from sfumato.wire.messages import Message
+
+
+class StepCycle(NamedTuple):
+    """How the steps of a run repeat: some at the start, then a pattern over and over.
+
+    Steps at the same place of the pattern exchange messages of the same kinds and sizes, in every repetition.
+    """
+
+    before: int = 1
+    """Steps before the pattern; the first of them may tell what no other step tells."""
+    length: int = 1
+    """Steps of the pattern; with 1 all of them are alike."""
 
 
 def setting(default: Any, help: str) -> Any:
@@ -50,6 +62,11 @@ class Spec(ABC):
     @abstractmethod
     def not_hidden(self) -> tuple[str, ...]:
         """What a cloud learns all the same, a sentence each."""
+
+    @property
+    def step_cycle(self) -> StepCycle:
+        """How the steps repeat; by default all but the first are alike."""
+        return StepCycle()
 
     @property
     def not_hidden_with_seed(self) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from typing import ClassVar, Literal
 from jaxtyping import Float
 from torch import Tensor
 
-from sfumato.protocols.base import Spec, setting
+from sfumato.protocols.base import Spec, StepCycle, setting
 from sfumato.protocols.strip_split.packing import Wire
 from sfumato.tensors import FeatureMap
 from sfumato.wire.messages import Message
@@ -96,6 +96,12 @@ class StripSplit(Spec):
     def reuses_attention(self, step: int) -> bool:
         """Whether a step, counted from 0, takes attention's results from an earlier one."""
         return step >= WARM_UP_STEPS and (step - WARM_UP_STEPS) % self.attention_every != 0
+
+    @property
+    def step_cycle(self) -> StepCycle:
+        """After the warm-up a step that attends, and those that use its results again."""
+        is_alike = self.attention_every == 1
+        return StepCycle() if is_alike else StepCycle(before=WARM_UP_STEPS, length=self.attention_every)
 
     @property
     def num_lanes(self) -> int:
