@@ -172,12 +172,17 @@ def test_scaling_counts_measures_and_plots(made_up, tmp_path):
         )
     )
     rows = rows_of(tmp_path / "scaling.jsonl")
-    counted = {(r["clouds"], r["height"]): r for r in rows if r["kind"] == "counted"}
-    assert "use fewer clouds or a larger picture" in counted[8, 16]["refusal"]
-    assert counted[2, 64]["sent_bytes"] > counted[2, 16]["sent_bytes"]
-    assert counted[2, 64]["rounds"] == counted[8, 64]["rounds"] == counted[2, 16]["rounds"]
+    every_step, every_second = (
+        {(r["clouds"], r["height"]): r for r in rows if r["kind"] == "counted" and r["spec"]["attention_every"] == k}
+        for k in (1, 2)
+    )
+    assert every_second[2, 64]["cycle"]["each"]["rounds"] == 2 * every_second[2, 64]["rounds"]
+    assert "cycle" not in every_step[2, 64]
+    assert "use fewer clouds or a larger picture" in every_step[8, 16]["refusal"]
+    assert every_step[2, 64]["sent_bytes"] > every_step[2, 16]["sent_bytes"]
+    assert every_step[2, 64]["rounds"] == every_step[8, 64]["rounds"] == every_step[2, 16]["rounds"]
     measured = [(r["height"], r["clouds"]) for r in rows if r["kind"] == "measured"]
-    assert measured == [(128, 0), (128, 2), (128, 8), (64, 0), (64, 8)]
+    assert measured == [(128, 0), *[(128, 2), (128, 8)] * 2, (64, 0), *[(64, 8)] * 2]
     assert (tmp_path / "scaling.png").read_bytes().startswith(b"\x89PNG")
 
 

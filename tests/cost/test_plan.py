@@ -59,7 +59,7 @@ class TestCandidates:
 
     def test_attention_is_used_again_only_beside_a_lossy_wire(self):
         found = [c for c in candidates(CLOUDS, WIRES, ()) if every_of([c]) == (2,)]
-        assert [(c.num_clouds, c.spec().wire) for c in found] == [(n, "int8") for n in CLOUDS]
+        assert [(c.num_clouds, c.spec().wire) for c in found] == [(CLOUDS[0], "int8")]
         assert every_of(candidates(CLOUDS, ("fp16", "fp32"), ())) == (1,)
 
 

@@ -26,8 +26,8 @@ VARIANTS: tuple[tuple[str, ...], ...] = (
 """Who computes what. A setting that is named nowhere here stays at its default, and none here hides less than that."""
 
 LOSSY = ("attention=fused", "overlap=halves", "attention_every=2")
-"""Counted with lossy wires only: it trades more of the picture for bytes and the client's work, which pays where
-overlapping pays too."""
+"""Counted with lossy wires and the first number of clouds only, to show what it is worth. It saves bytes and the
+client's work for rounds, as overlapping does."""
 
 STRIPS = ("attention=fused", "num_columns=1")
 """Counted with the first wire only, to show what the cut is worth."""
@@ -72,11 +72,10 @@ def candidates(clouds: Sequence[int], wires: Sequence[str], fixed: Sequence[str]
     formats = agreeing((f"wire={wire}",) for wire in wires) or [()]
     ways = [(*variant, *wire) for variant, wire in product(agreeing(VARIANTS) or [()], formats)]
     lossy = [wire for wire in formats if not {*wire} <= {f"wire={name}" for name in EXACT["wire"]}]
-    ways += [(*way, *wire) for way, wire in product(agreeing([LOSSY]), lossy)]
     ways += [(*strips, *formats[0]) for strips in agreeing([STRIPS])]
-    found = [
-        Candidate(StripSplit, n, (*fixed, *(pair for pair in way if pair not in fixed))) for n in clouds for way in ways
-    ]
+    numbered = [(n, way) for n in clouds for way in ways]
+    numbered += [(clouds[0], (*way, *wire)) for way, wire in product(agreeing([LOSSY]), lossy)]
+    found = [Candidate(StripSplit, n, (*fixed, *(pair for pair in way if pair not in fixed))) for n, way in numbered]
     return [*dict.fromkeys(found), Candidate(LayerSplit, clouds[0], (), is_reference=True)]
 
 
