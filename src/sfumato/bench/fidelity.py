@@ -237,7 +237,7 @@ def _write_pictures(
 ) -> None:
     """The first seed of every prompt, with the differences below."""
     from sfumato.bench.steps import decibels_text
-    from sfumato.experiments.ppidm_fidelity import figure_panels as panels
+    from sfumato.experiments import panels
 
     lines: list[list[panels.Panel]] = []
     for place, prompt in enumerate(PROMPTS[:_SHOWN_PROMPTS]):

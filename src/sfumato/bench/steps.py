@@ -186,7 +186,7 @@ def _memory_table(found: Sequence[Timed]) -> Table:
 
 def _write_pictures(results: Results, request: StepsRequest, found: Sequence[Timed]) -> None:
     """Every picture, and all side by side with their differences below."""
-    from sfumato.experiments.ppidm_fidelity.figure_panels import Difference, Panel, Picture, Words, draw
+    from sfumato.experiments.panels import Difference, Panel, Picture, Words, draw
 
     shown = [(timed.name, timed.picture) for timed in found if timed.picture is not None]
     _, reference = shown[0]

@@ -5,7 +5,7 @@ import typer
 from sfumato.cli.bench import fidelity_bench, generate_bench, sweep_bench, transport_bench
 from sfumato.cli.bench_steps import engine_bench, link_bench, scaling_bench, steps_bench
 from sfumato.cli.cost import cost
-from sfumato.cli.experiment import ppidm_fidelity
+from sfumato.cli.experiment import ppidm_fidelity, prompt_set
 from sfumato.cli.generate import EPILOG, generate
 from sfumato.cli.keys import keys
 from sfumato.cli.models import models
@@ -42,4 +42,5 @@ app.add_typer(bench, name="bench")
 
 experiment = typer.Typer(no_args_is_help=True, help="Reruns a paper's study; can be stopped, resumed and shared out.")
 experiment.command("ppidm-fidelity")(ppidm_fidelity)
+experiment.command("prompt-set")(prompt_set)
 app.add_typer(experiment, name="experiment")

@@ -1,5 +1,6 @@
 """``sfumato experiment …``: the papers' tables."""
 
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
@@ -81,8 +82,70 @@ def ppidm_fidelity(
         networks=networks,
         tables_only=tables_only,
     )
+    _run(lambda: run_study(request))
+
+
+def prompt_set(
+    out: Annotated[Path, typer.Option(help="Folder of the study: new, or the one to go on with.")],
+    model: Annotated[str, typer.Option(help="The server's: bundled model, folder or hub name.")] = "portraits",
+    device_model: Annotated[str | None, typer.Option(help="The client's small model; bundled models have one.")] = None,
+    prompts: Annotated[
+        str, typer.Option(metavar="N=COUNT[,N=COUNT...]", help="Prompts for each size of the candidate set.")
+    ] = "2=100,6=102,30=60",
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="At most this many prompts of each size; a later call may go on.")
+    ] = None,
+    steps: Annotated[int, typer.Option(min=2, help="DPM-Solver++ steps of both sides together.")] = 25,
+    server_steps: Annotated[
+        str, typer.Option(metavar="K-R-S[,K-R-S...]", help="Settings of prompt-set; the paper's are the default.")
+    ] = "5-3-3,10-4-6",
+    rounds: Annotated[int, typer.Option(min=0, help="Times that every way is timed on whole sets; 0: none.")] = 3,
+    attention: Annotated[
+        str, typer.Option(metavar="MODEL[,MODEL...]", help="Whose attention layers are timed alone; none: no one's.")
+    ] = "portraits,sd15",
+    server_only: Annotated[
+        bool, typer.Option("--server-only", help="Compute the server's part; a later call finishes the pictures.")
+    ] = False,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Worker processes; the default is one a processor. Timing takes one.")
+    ] = None,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of each worker process.")] = 1,
+    networks: Annotated[
+        str, typer.Option(help="For Fréchet distance, CLIP score and attributes: published, bundled or auto.")
+    ] = "bundled",
+    tables_only: Annotated[
+        bool, typer.Option("--tables-only", help="Compute and time nothing; score and tabulate.")
+    ] = False,
+) -> None:
+    """ObCLIP's table on portrait prompts: quality, requested attributes by value, FLOPs, seconds and bytes of each way.
+
+    Killed or interrupted, it keeps every finished batch; the same command goes on from there.
+    """
+    _require_extra()
+    from sfumato.cli.prompt_set_study import PromptSetRequest, run_prompt_set_study
+
+    request = PromptSetRequest(
+        out=out,
+        model=model,
+        device_model=device_model,
+        prompts=prompts,
+        limit=limit,
+        steps=steps,
+        server_steps=server_steps,
+        rounds=rounds,
+        attention=attention,
+        server_only=server_only,
+        workers=workers,
+        threads=threads,
+        networks=networks,
+        tables_only=tables_only,
+    )
+    _run(lambda: run_prompt_set_study(request))
+
+
+def _run(study: Callable[[], None]) -> None:
     try:
-        run_study(request)
+        study()
     except KeyboardInterrupt:
         typer.echo("Interrupted; every finished batch is kept, and the same command goes on from there.", err=True)
         raise SystemExit(INTERRUPTED) from None

@@ -63,7 +63,7 @@ def run_study(request: StudyRequest) -> None:
     extent = Extent(limit=request.limit, ablation_limit=request.ablation_limit, shard=_shard(request.shard))
     models = [find_model(m) for m in request.models]
     sweep = _sweep(request, models)
-    networks = load_networks(_network_choice(request.networks))
+    networks = load_networks(network_choice(request.networks))
     batches_of(sweep, extent)
     claim_folder(request.out, sweep)
     if not request.tables_only:
@@ -93,7 +93,12 @@ def _report(out: Path, frame: pl.DataFrame, settings: ReportSettings, console: C
     console.print("written: " + ", ".join(map(str, written)), soft_wrap=True)
 
 
-def _network_choice(given: str) -> Any:
+def network_choice(given: str) -> Any:
+    """Reads ``--networks``.
+
+    Raises:
+        ValueError: unknown; lists the known ones.
+    """
     if given not in get_args(NetworkChoice):
         raise ValueError(f"--networks must be one of {', '.join(get_args(NetworkChoice))}, got {given!r}")
     return given

@@ -2,15 +2,21 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from sfumato.experiments.grid import Sweep
 from sfumato.files import write_whole
 
 _DESCRIPTION = "sweep.json"
 
 
-def claim_folder(folder: Path, sweep: Sweep) -> None:
+class Described(Protocol):
+    """A sweep that says in JSON values what it is."""
+
+    def to_dict(self) -> dict[str, object]:
+        """Equal for sweeps that may share a folder, and for no others."""
+
+
+def claim_folder(folder: Path, sweep: Described) -> None:
     """Takes an empty folder for a sweep, or goes on in one that is the sweep's already.
 
     Raises:

@@ -11,7 +11,7 @@ from made_rows import SETTINGS, compared, frame, offloading, split
 from numpy.typing import NDArray
 from PIL import Image
 
-from sfumato.experiments.ppidm_fidelity.figure_panels import Difference, Picture, Words, draw
+from sfumato.experiments.panels import Difference, Picture, Words, draw
 from sfumato.experiments.ppidm_fidelity.figures import write_figures
 
 _PANEL, _LINE, _DPI = 1.5, 0.15, 160

@@ -13,9 +13,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from sfumato.experiments.panels import Difference, Panel, Picture, Words, draw
 from sfumato.experiments.ppidm_fidelity import published
 from sfumato.experiments.ppidm_fidelity.comparisons import PICTURE, ReportSettings, compared_rows
-from sfumato.experiments.ppidm_fidelity.figure_panels import Difference, Panel, Picture, Words, draw
 from sfumato.experiments.ppidm_fidelity.table_text import size_text
 from sfumato.files import write_whole
 

@@ -7,9 +7,10 @@ from typing import Any
 
 import polars as pl
 
+from sfumato.experiments.markdown import markdown_table
 from sfumato.experiments.metric_names import PUBLISHED
 from sfumato.experiments.ppidm_fidelity.comparisons import ANY_MERGE, ReportSettings
-from sfumato.experiments.ppidm_fidelity.table_text import NOTHING, interval_text, markdown_table, size_text, table_text
+from sfumato.experiments.ppidm_fidelity.table_text import NOTHING, interval_text, size_text, table_text
 from sfumato.experiments.ppidm_fidelity.tables import Table
 from sfumato.experiments.ppidm_fidelity.verdicts import Trend
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from math import floor, isinf, log10
 
+from sfumato.experiments.markdown import markdown_table
 from sfumato.experiments.ppidm_fidelity.measures import Measure
 from sfumato.experiments.ppidm_fidelity.tables import Cell, Setting, Table
 
@@ -131,15 +132,3 @@ def interval_text(
     kind = f"{'+' if is_change else ''}.{'0e' if decimals > 5 else f'{decimals}f'}"
     texts = [format(n, kind) for n in numbers]
     return texts[0] + (f" [{texts[1]}, {texts[2]}]" if len(texts) == 3 else "")
-
-
-def markdown_table(headings: Sequence[str], lines: Sequence[Sequence[str]], is_number: Sequence[bool]) -> str:
-    """A table whose columns also line up unrendered, numbers to the right."""
-    escaped = [[text.replace("|", "\\|") for text in line] for line in (headings, *lines)]
-    widths = [max(3, *map(len, column)) for column in zip(*escaped, strict=True)]
-    rule = ["-" * (w - 1) + ":" if right else "-" * w for w, right in zip(widths, is_number, strict=True)]
-    padded = [
-        [t.rjust(w) if right else t.ljust(w) for t, w, right in zip(line, widths, is_number, strict=True)]
-        for line in (escaped[0], rule, *escaped[1:])
-    ]
-    return "\n".join(f"| {' | '.join(line)} |" for line in padded)

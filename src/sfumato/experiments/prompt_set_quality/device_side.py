@@ -119,26 +119,25 @@ def _pictures(work: Finishing, way: Way) -> Any:
 @torch.no_grad()
 def device_pictures(study: Study, device: ModelFolder, texts: Sequence[str], latents: Latent, way: Way | None) -> Any:
     """The device model's steps, from noise or from where the server's part of a way ends; and its decoder."""
-    entry = None if way is None else entry_after(study, way, device)
-    return to_uint8(decode(load_parts(device).decoder, device_latents(study, device, texts, latents, entry)))
+    unet, _, decoder = load_parts(device)
+    sampling = device_sampling(study, device, texts, latents, way)
+    for step in sample(partial(predict, unet), sampling):
+        latents = step.latents
+    return to_uint8(decode(decoder, latents))
 
 
-@torch.no_grad()
-def device_latents(
-    study: Study, device: ModelFolder, texts: Sequence[str], latents: Latent, entry: Entry | None
-) -> Latent:
-    """The device model's steps."""
-    sampling = Sampling(
+def device_sampling(
+    study: Study, device: ModelFolder, texts: Sequence[str], latents: Latent, way: Way | None
+) -> Sampling:
+    """The device model's steps, before they are made."""
+    return Sampling(
         scheduler=make_scheduler(device, study.scheduler),
         noise=latents,
         conditioning=encoded(study, texts, device),
         num_inference_steps=study.num_inference_steps,
         guidance_scale=study.guidance_scale,
-        entry=entry,
+        entry=None if way is None else entry_after(study, way, device),
     )
-    for step in sample(partial(predict, load_parts(device).unet), sampling):
-        latents = step.latents
-    return latents
 
 
 def entry_after(study: Study, way: Way, device: ModelFolder) -> Entry:

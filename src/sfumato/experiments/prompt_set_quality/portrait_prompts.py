@@ -13,6 +13,7 @@ import numpy as np
 from numpy.random import Generator
 
 from sfumato.portraits.attributes import VALUES, Attributes
+from sfumato.portraits.captions import mentioned
 from sfumato.portraits.wording import ADJECTIVES, GARMENTS, HATS, SCENE_PHRASES
 from sfumato.protocols.prompt_set.candidates.text import article_for
 
@@ -78,6 +79,14 @@ def portrait_prompts(num_candidates: int, number: int) -> tuple[PortraitPrompt, 
     return tuple(_prompt(num_candidates, index, next(drawn), generator) for index in range(number))
 
 
+def another_person(prompt: PortraitPrompt, generator: Generator) -> Attributes:
+    """Someone else whom the prompt describes as well: what it does not name is drawn anew."""
+    kept = prompt.person.values()
+    named = {*mentioned(prompt.text), "glasses", "hat"}
+    drawn = _drawn(kept["gender"], generator)
+    return Attributes(**{name: kept[name] if name in named else drawn[name] for name in VALUES})
+
+
 def _combinations(num_candidates: int, generator: Generator) -> Iterator[dict[str, str]]:
     """All combinations of requested values in a new order, again and again."""
     names = SLOTS[num_candidates]
@@ -101,15 +110,20 @@ def _prompt(num_candidates: int, index: int, requested: dict[str, str], generato
 
 def _person(requested: dict[str, str], template: str, generator: Generator) -> Attributes:
     """Someone with the requested values; the rest is drawn without regard to them, so that it tells nothing of them."""
-    drawn = {name: _pick(_SHARED.get(name, values), generator) for name, values in VALUES.items()}
-    beard = str(generator.choice(VALUES["beard"], p=_BEARDS))
+    drawn = _drawn(requested["gender"], generator)
     worn = {
-        "beard": beard if requested["gender"] == "man" else "none",
         # What people do not mention of these is mostly not there.
         "glasses": "glasses" if "glasses" in template else "none",
         "hat": drawn["hat"] if "{hat}" in template else "none",
     }
     return Attributes(**{**drawn, **worn, **requested})
+
+
+def _drawn(gender: str, generator: Generator) -> dict[str, str]:
+    """A value of each attribute; only the beard depends on anything, the gender."""
+    drawn = {name: _pick(_SHARED.get(name, values), generator) for name, values in VALUES.items()}
+    beard = str(generator.choice(VALUES["beard"], p=_BEARDS))
+    return {**drawn, "beard": beard if gender == "man" else "none"}
 
 
 def _text(template: str, person: Attributes, slots: tuple[str, ...], generator: Generator) -> str:

@@ -11,8 +11,10 @@ from rich.console import Console
 from rich.progress import Progress
 
 from sfumato.experiments.picturing import current_commit
+from sfumato.experiments.prompt_set_quality.attention import AttentionRow, Layers, time_attention
 from sfumato.experiments.prompt_set_quality.device_side import Finishing, PortraitRow, finish
 from sfumato.experiments.prompt_set_quality.portrait_prompts import PortraitPrompt
+from sfumato.experiments.prompt_set_quality.seconds import Round, SecondsRow, time_round
 from sfumato.experiments.prompt_set_quality.server_side import LatentRow, serve, served_ways
 from sfumato.experiments.prompt_set_quality.study import Batch, Study, batches
 from sfumato.experiments.rows import RowStore
@@ -64,6 +66,56 @@ def run_device(
     return sum(len(b.prompts) for b in todo)
 
 
+def run_rounds(
+    study: Study,
+    sizes: Sequence[int],
+    number: int,
+    device: ModelFolder | None,
+    out: Path,
+    workers: Workers,
+    console: Console,
+) -> int:
+    """Times both sides, as many rounds at each size of the candidate set as are not in ``out/seconds`` yet.
+
+    Args:
+        study: its models and steps.
+        sizes: of the candidate set.
+        number: of rounds.
+        device: the client's model; None for the server's part.
+        out: folder of the study.
+        workers: one process at a time is best.
+        console: for progress.
+
+    Returns:
+        How many rounds were run.
+    """
+    store = RowStore(out / "seconds", SecondsRow)
+    finished = store.finished()
+    rounds = [Round(study=study, num_candidates=size, number=n, device=device) for n in range(number) for size in sizes]
+    todo = [r for r in rounds if any(r.case(way) not in finished for way in r.ways)]
+    with progress(console, "rounds", len(todo)) as advance:
+        for _, rows in workers.map(partial(time_round, version=VERSION, commit=current_commit()), todo):
+            store.add(rows)
+            advance(1)
+    return len(todo)
+
+
+def run_attention(models: Sequence[Layers], out: Path, workers: Workers, console: Console) -> int:
+    """Times attention layers that are not in ``out/attention`` yet.
+
+    Returns:
+        How many of the pieces of work were done.
+    """
+    store = RowStore(out / "attention", AttentionRow)
+    finished = store.finished()
+    todo = [each for each in models if not set(each.cases) <= finished]
+    with progress(console, "attention", len(todo)) as advance:
+        for _, rows in workers.map(partial(time_attention, version=VERSION, commit=current_commit()), todo):
+            store.add(rows)
+            advance(1)
+    return len(todo)
+
+
 def _finishing(batch: Batch, device: ModelFolder, latents: pl.DataFrame) -> Finishing:
     """A batch with the rows that its pictures begin from."""
     study = batch.study
@@ -90,7 +142,7 @@ def progress(console: Console, name: str, total: int) -> Iterator[Callable[[int]
     """A bar on a terminal, and a line a minute elsewhere."""
     started = last = monotonic()
     done = 0
-    with Progress(console=console, transient=True) as bar:
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(name, total=total)
 
         def advance(number: int) -> None:

@@ -18,6 +18,7 @@ from sfumato.experiments.prompt_set_quality.ways import DEVICE_ONLY, Way
 from sfumato.models.denoiser import predict
 from sfumato.models.noise_levels import latent_scale
 from sfumato.models.sampling import Sampling, make_scheduler, sample
+from sfumato.protocols.prompt_set.acceleration import Acceleration
 from sfumato.protocols.prompt_set.candidates import CandidateSet, candidate_set
 from sfumato.protocols.prompt_set.candidates.candidate_set import PIVOT
 from sfumato.protocols.prompt_set.server_stage import CandidateRun, run_candidates
@@ -108,17 +109,23 @@ def _needed(way: Way, own: CandidateSet) -> list[str]:
 @torch.no_grad()
 def run_set(study: Study, way: Way, prompt: PortraitPrompt, candidates: Sequence[str]) -> Latent:
     """The server's steps of a way for some candidates, from one prompt's noise; as the U-Net sees them."""
-    num, spec = len(candidates), way.spec
-    scheduler = make_scheduler(study.folder, study.scheduler)
+    run = candidate_run(study, way.spec.acceleration, prompt, candidates)
+    latents = run_candidates(load_parts(study.folder).unet, run)
+    return latents / latent_scale(run.scheduler, run.acceleration.num_steps)
+
+
+@torch.no_grad()
+def candidate_run(
+    study: Study, acceleration: Acceleration, prompt: PortraitPrompt, candidates: Sequence[str]
+) -> CandidateRun:
+    """What the server is asked for."""
     both = encoded(study, candidates, study.folder)
-    run = CandidateRun(
-        scheduler=scheduler,
+    return CandidateRun(
+        scheduler=make_scheduler(study.folder, study.scheduler),
         noise=first_noise(study, [prompt]),
-        prompts=both.rows(slice(num, None)),
+        prompts=both.rows(slice(len(candidates), None)),
         negative=both.rows(slice(1)),
         num_inference_steps=study.num_inference_steps,
         guidance_scale=study.guidance_scale,
-        acceleration=spec.acceleration,
+        acceleration=acceleration,
     )
-    latents = run_candidates(load_parts(study.folder).unet, run)
-    return latents / latent_scale(scheduler, spec.acceleration.num_steps)

@@ -27,9 +27,9 @@ class Study:
     scheduler: str = "dpm++"
 
     def __post_init__(self) -> None:
-        for way in self.painting_ways:
-            if way.setting is not None:
-                way.spec.acceleration.require_within(self.num_inference_steps)
+        specs = [way.spec for way in self.ways if way.setting is not None]  # all settings are read before one is tried
+        for spec in specs:
+            spec.acceleration.require_within(self.num_inference_steps)
 
     def to_dict(self) -> dict[str, object]:
         """As JSON values, but for where the model lies."""

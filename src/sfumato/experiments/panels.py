@@ -57,7 +57,7 @@ Panel = Picture | Difference | Words | None
 
 
 def draw(title: str, columns: Sequence[str], rows: Sequence[Sequence[Panel]]) -> bytes:
-    """Draws a grid as PNG, with a bar that says what the colours of difference maps mean.
+    """Draws a grid as PNG; where there are difference maps, with a bar that says what their colours mean.
 
     Args:
         title: above everything.
@@ -65,7 +65,8 @@ def draw(title: str, columns: Sequence[str], rows: Sequence[Sequence[Panel]]) ->
         rows: panels, a column's in the same place of each.
     """
     height = _TOP + _EDGE + sum(_row_height(row) for row in rows)
-    width = 2 * _EDGE + len(columns) * (_SIDE + _GAP) + _BAR
+    has_bar = any(isinstance(panel, Difference) for row in rows for panel in row)
+    width = 2 * _EDGE + len(columns) * (_SIDE + _GAP) + (_BAR if has_bar else 0)
     figure = Figure(figsize=(width, height), dpi=_DPI)
     FigureCanvasAgg(figure)
     figure.text(_EDGE / width, 1 - 0.2 / height, title, fontsize=10, fontweight="bold", va="center")
@@ -79,7 +80,8 @@ def draw(title: str, columns: Sequence[str], rows: Sequence[Sequence[Panel]]) ->
             if place == 0:
                 axes.set_title("\n".join(wrap(columns[column], _LETTERS_OF_HEADING)), fontsize=8, pad=3)
         top += _row_height(row)
-    _draw_bar(figure, width, height)
+    if has_bar:
+        _draw_bar(figure, width, height)
     stream = io.BytesIO()
     figure.savefig(stream, format="png", metadata={"Software": None})
     return stream.getvalue()
