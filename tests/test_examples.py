@@ -7,6 +7,7 @@ import pytest
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.py"))
 EXPECTED = {
+    "one_of_many": "6 candidates, as hard to guess as",
     "private_picture": "MB sent in",
     "same_as_unsplit": "dB to plain",
     "what_a_cloud_saw": "its first strip of the latent: (2, 4, 9, 32)",
