@@ -1,6 +1,6 @@
 """Step 11: distil a small U-Net, which a client can run itself, from the bundled model's.
 
-    torchrun --standalone --nproc-per-node 2 training/device.py --steps 4500
+    torchrun --standalone --nproc-per-node 2 training/device.py --steps 1800
 
 Needs `runs/attributes.npy` of step 1, and `runs/latents.npy` of the bundled autoencoder (`python
 training/autoencoder.py --encode --bundled`). Text encoder, autoencoder and noise schedule are the bundled model's and
@@ -164,8 +164,8 @@ def _one_step(
 def main() -> None:
     """Read the plan and train."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=4_500)
-    parser.add_argument("--untaught", type=int, default=1_500)
+    parser.add_argument("--steps", type=int, default=1_800)
+    parser.add_argument("--untaught", type=int, default=800)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--rate", type=float, default=2e-3)
     arguments = parser.parse_args()

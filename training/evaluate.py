@@ -8,15 +8,18 @@ pictures, full size), `prompts.txt` and `quality.json`.
 
 import argparse
 import json
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import workbench  # sets OpenMP's wait policy, so before torch
 
 # isort: split
 import numpy as np
 import torch
-from diffusers import StableDiffusionPipeline
+from diffusers import StableDiffusionPipeline, UNet2DConditionModel
 from PIL import Image
+from torch import Tensor
 
 import classifier
 from sfumato.portraits import VALUES, Attributes, caption, draw_attributes, mentioned
@@ -33,18 +36,38 @@ def unseen_prompts(count: int) -> tuple[list[Attributes], list[str]]:
     return people, [caption(person, generator, leave_out=0.02) for person in people]
 
 
-def generated(folder: Path, prompts: list[str], batch: int, steps: int) -> np.ndarray:
+@dataclass(frozen=True, kw_only=True)
+class HandOver:
+    """Another U-Net for all but the first steps."""
+
+    unet: UNet2DConditionModel
+    after: int
+
+    def __call__(
+        self, pipeline: StableDiffusionPipeline, step: int, _time: Tensor, kept: dict[str, Any]
+    ) -> dict[str, Any]:
+        """What the pipeline calls after each step."""
+        if step + 1 == self.after:
+            pipeline.unet = self.unet
+        return kept
+
+
+def generated(
+    folder: Path, prompts: list[str], batch: int, steps: int, hand_over: HandOver | None = None
+) -> np.ndarray:
     """Pictures of the folder's pipeline in fp32, uint8; picture i starts from seed i."""
     pipeline = StableDiffusionPipeline.from_pretrained(folder)
     pipeline.set_progress_bar_config(disable=True)
-    pictures = []
+    first_unet, pictures = pipeline.unet, []
     for step, _ in workbench.steps(0, (len(prompts) + batch - 1) // batch, "generating"):
         rows = range(step * batch, min(len(prompts), (step + 1) * batch))
+        pipeline.unet = first_unet
         out = pipeline(
             [prompts[row] for row in rows],
             num_inference_steps=steps,
             guidance_scale=GUIDANCE,
             generator=[torch.Generator().manual_seed(row) for row in rows],
+            callback_on_step_end=hand_over,
             output_type="np",
         )
         pictures.append((out.images * 255).round().astype(np.uint8))
