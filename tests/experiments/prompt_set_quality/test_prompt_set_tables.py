@@ -35,6 +35,7 @@ def made(way: str, index: int, gender: str, read: str, clip: float = 30.0, *, is
         shared={"glasses": "glasses", "hat": "hat"},
         clip_score=clip,
         features=np.array([index, clip], np.float32),
+        server_distance=0.25 if is_pivot else 0.5 + index,
     )
 
 
@@ -49,7 +50,8 @@ def test_right_pictures_are_counted_by_value_and_by_pivot(pictures):
     server, reuse = quality_lines(pictures, [], [], [SERVER_ONLY, REUSE])
     assert reuse.by_value == {("gender", "woman"): Share(1, 2), ("gender", "man"): Share(2, 2)}
     assert (reuse.pivot, reuse.other, reuse.requested) == (Share(2, 2), Share(1, 2), Share(3, 4))
-    assert (server.requested, server.shared) == (Share(4, 4), Share(4, 8))
+    assert (reuse.pivot_distance, reuse.other_distance) == (0.25, 2.5)
+    assert (server.requested, server.shared, server.other_distance) == (Share(4, 4), Share(4, 8), None)
     assert Share(0, 0).value is None
 
 
@@ -196,4 +198,4 @@ def test_text_of_tables(pictures):
     assert "-1.00 [-1.00, -1.00]" in quality_table(lines, BUNDLED)
     assert "75.0 %" in quality_table(lines, BUNDLED)
     assert "FID" not in quality_table(lines, BUNDLED)
-    assert value_table(lines).count("1/2") == 2
+    assert value_table(lines, BUNDLED).count("1/2") == 2

@@ -37,6 +37,8 @@ class Judged:
     """What all candidates of its set name alike."""
     clip_score: float
     features: NDArray[np.float32]
+    server_distance: float | None = None
+    """Perceptual distance to the picture of the server alone; None of a painting."""
 
     def is_right(self, name: str) -> bool:
         """Whether it shows one attribute as requested."""
@@ -93,6 +95,7 @@ def _judged(row: Mapping[str, Any], prompt: PortraitPrompt, way: str | None) -> 
         shared={name: value for name, value in named.items() if name not in prompt.requested},
         clip_score=row["clip_score"],
         features=np.asarray(row["features"], np.float32),
+        server_distance=row.get("server_distance"),
     )
 
 
@@ -117,6 +120,12 @@ def share_of_shared(pictures: Iterable[Judged]) -> Share:
     """How many of the attributes that all candidates name alike are shown."""
     counts = [p.shared_right for p in pictures]
     return Share(sum(c.right for c in counts), sum(c.asked for c in counts))
+
+
+def mean_distance(pictures: Iterable[Judged]) -> float | None:
+    """Mean perceptual distance to the server's own pictures; None of nothing."""
+    found = [p.server_distance for p in pictures if p.server_distance is not None]
+    return float(np.mean(found)) if found else None
 
 
 class Spread(NamedTuple):

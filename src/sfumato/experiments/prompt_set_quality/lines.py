@@ -11,6 +11,7 @@ from sfumato.experiments.prompt_set_quality.judging import (
     Spread,
     clip_change,
     distance,
+    mean_distance,
     share_of_shared,
     share_right,
 )
@@ -39,6 +40,9 @@ class QualityLine:
     pivot: Share
     """Of ``requested``, where the own candidate is the pivot."""
     other: Share
+    pivot_distance: float | None
+    """Mean perceptual distance to the server's own picture, where the own candidate is the pivot."""
+    other_distance: float | None
 
 
 def quality_lines(
@@ -65,6 +69,7 @@ def quality_lines(
 
 def _quality(way: str, pictures: list[Judged], server: list[Judged], references: list[Judged]) -> QualityLine:
     size, is_server = pictures[0].num_candidates, way == SERVER_ONLY.name
+    pivot, other = ([p for p in pictures if p.is_pivot is wanted] for wanted in (True, False))
     return QualityLine(
         num_candidates=size,
         way=way,
@@ -76,8 +81,10 @@ def _quality(way: str, pictures: list[Judged], server: list[Judged], references:
         requested=share_right(pictures),
         shared=share_of_shared(pictures),
         by_value={(name, v): share_right(pictures, name, v) for name in SLOTS[size] for v in VALUES[name]},
-        pivot=share_right(p for p in pictures if p.is_pivot),
-        other=share_right(p for p in pictures if not p.is_pivot),
+        pivot=share_right(pivot),
+        other=share_right(other),
+        pivot_distance=None if is_server else mean_distance(pivot),
+        other_distance=None if is_server else mean_distance(other),
     )
 
 

@@ -36,6 +36,7 @@ _NOTES: Final = """\
 - Distances depend on how many pictures a set has, and few were made: compare them within one table only. *To
   painter*: to {paintings} pictures of each prompt by the painter that the models learned from. ± is the standard
   deviation over resampled pictures.
+- {perceptual} compares each picture with the server's own of the same prompt and noise.
 - *All requested*: pictures that show every attribute of the slots. *Shared words*: attributes that all candidates
   name alike.
 - Seconds are the middle of all rounds (least to most), one thread, on a machine with other work; a round runs all
@@ -96,13 +97,17 @@ def _text(found: Found, lines: Sequence[QualityLine], seconds: pl.DataFrame, att
     """``tables.md``."""
     study, device = found.study, found.device
     expenses = expense_lines(study, device, found.prompts, seconds)
-    parts = ["# prompt-set: quality and cost", _made_by(found), _NOTES.format(paintings=PAINTINGS - 1)]
+    parts = [
+        "# prompt-set: quality and cost",
+        _made_by(found),
+        _NOTES.format(paintings=PAINTINGS - 1, perceptual=found.names.perceptual),
+    ]
     for size in sorted({line.num_candidates for line in expenses}):
         good = [line for line in lines if line.num_candidates == size]
         parts.append(f"## N = {size}: {' and '.join(SLOTS[size])}")
         if good:
             parts += ["### Quality", quality_table(good, found.names)]
-            parts += ["### Right pictures, by what was requested", value_table(good)]
+            parts += ["### Right pictures, by what was requested", value_table(good, found.names)]
         parts += ["### Cost", expense_table([line for line in expenses if line.num_candidates == size])]
     parts += ["## Map reuse: with it, over without it", reuse_table(reuse_lines(study, expenses, seconds))]
     if len(attention):

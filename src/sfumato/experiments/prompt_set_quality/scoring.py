@@ -17,12 +17,14 @@ from sfumato.experiments.prompt_set_quality.device_side import PortraitRow
 from sfumato.experiments.prompt_set_quality.portrait_prompts import PortraitPrompt, another_person
 from sfumato.experiments.prompt_set_quality.reading import read_values
 from sfumato.experiments.prompt_set_quality.running import progress
+from sfumato.experiments.prompt_set_quality.ways import SERVER_ONLY
 from sfumato.experiments.rows import RowStore, read_pictures
 from sfumato.experiments.workers import Workers
 
 PAINTINGS: Final = 6
 """Of each prompt: the first stands beside the ways as one of them, the others are what all are compared with."""
 _BATCH_SIZE: Final = 48
+_PROMPT: Final = ("num_candidates", "prompt_index")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +37,8 @@ class PortraitScore:
     read: str
     """Attributes and their likeliest values, JSON."""
     features: list[float]
+    server_distance: float
+    """Perceptual distance to the picture of the server alone."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +54,16 @@ class PaintedScore:
     features: list[float]
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Work:
+    """Pictures to be scored, each with that of the server alone, and where they all are."""
+
+    cases: list[str]
+    prompts: list[str]
+    references: list[str]
+    places: dict[str, Path]
+
+
 def scored(
     out: Path, device_fingerprint: str, networks: NetworkChoice, workers: Workers, console: Console
 ) -> pl.DataFrame:
@@ -57,21 +71,35 @@ def scored(
     rows = RowStore(out / "rows", PortraitRow)
     scores = RowStore(out / "scores" / load_networks(networks).identity, PortraitScore)
     frame = rows.read(without=["picture"]).filter(pl.col("device_fingerprint") == device_fingerprint)
-    todo, places = frame.filter(~pl.col("case").is_in(scores.finished())), rows.places()
-    parts = list(todo.iter_slices(_BATCH_SIZE))
-    work = [(part["case"].to_list(), part["prompt"].to_list(), {c: places[c] for c in part["case"]}) for part in parts]
+    todo = frame.join(_alone(frame), on=_PROMPT).filter(~pl.col("case").is_in(scores.finished()))
+    places = rows.places()
+    work = [_work(part, places) for part in todo.iter_slices(_BATCH_SIZE)]
     with progress(console, "scores", len(todo)) as advance:
-        for (cases, _, _), found in workers.map(partial(_score, networks=networks), work):
+        for done, found in workers.map(partial(_score, networks=networks), work):
             scores.add(found)
-            advance(len(cases))
+            advance(len(done.cases))
     return frame.join(scores.read(), on="case", how="inner")
 
 
-def _score(work: tuple[list[str], list[str], dict[str, Path]], networks: NetworkChoice) -> list[PortraitScore]:
-    cases, prompts, places = work
-    pictures = read_pictures(cases, places)
-    figures = _figures(pictures, prompts, networks)
-    return [PortraitScore(case=case, **each) for case, each in zip(cases, figures, strict=True)]
+def _alone(frame: pl.DataFrame) -> pl.DataFrame:
+    """The server's own picture of each prompt."""
+    return frame.filter(pl.col("way") == SERVER_ONLY.name).select(*_PROMPT, pl.col("case").alias("alone"))
+
+
+def _work(part: pl.DataFrame, places: dict[str, Path]) -> _Work:
+    cases, references = part["case"].to_list(), part["alone"].to_list()
+    needed = {case: places[case] for case in (*cases, *references)}
+    return _Work(cases=cases, prompts=part["prompt"].to_list(), references=references, places=needed)
+
+
+def _score(work: _Work, networks: NetworkChoice) -> list[PortraitScore]:
+    pictures, references = (read_pictures(cases, work.places) for cases in (work.cases, work.references))
+    distances = load_networks(networks).perceptual(pictures, references)
+    figures = _figures(pictures, work.prompts, networks)
+    return [
+        PortraitScore(case=case, server_distance=float(distance), **each)
+        for case, distance, each in zip(work.cases, distances, figures, strict=True)
+    ]
 
 
 def _figures(pictures: Pictures, prompts: Sequence[str], networks: NetworkChoice) -> list[dict[str, Any]]:

@@ -43,13 +43,19 @@ def quality_table(lines: Sequence[QualityLine], names: MetricNames) -> str:
     return markdown_table(headings, rows, [False] + [True] * 7)
 
 
-def value_table(lines: Sequence[QualityLine]) -> str:
+def value_table(lines: Sequence[QualityLine], names: MetricNames) -> str:
     """Right pictures by the requested value, and by whether the own candidate is the pivot."""
     slots = SLOTS[lines[0].num_candidates]
     values = [(name, value) for name in VALUES if name in slots for value in VALUES[name]]
-    headings = ["way", *(value for _, value in values), "own is the pivot", "own is another"]
+    headings = [
+        *("way", *(value for _, value in values), "own is the pivot", "own is another"),
+        *(f"{names.perceptual} to server only, own is the pivot ↓", "own is another ↓"),
+    ]
     rows = [
-        [line.way, *(_counts(line.by_value[key]) for key in values), _counts(line.pivot), _counts(line.other)]
+        [
+            *(line.way, *(_counts(line.by_value[key]) for key in values), _counts(line.pivot), _counts(line.other)),
+            *map(_distance, (line.pivot_distance, line.other_distance)),
+        ]
         for line in lines
     ]
     return markdown_table(headings, rows, [False] + [True] * (len(headings) - 1))
@@ -129,6 +135,10 @@ def _change(line: QualityLine) -> str:
 
 def _share(share: Share) -> str:
     return NOTHING if share.value is None else f"{100 * share.value:.1f} %"
+
+
+def _distance(distance: float | None) -> str:
+    return NOTHING if distance is None else f"{distance:.3f}"
 
 
 def _counts(share: Share) -> str:
