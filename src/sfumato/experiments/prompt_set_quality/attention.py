@@ -7,6 +7,7 @@ candidates lie side by side and are wider, so another kernel may answer.
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from statistics import median
 from time import perf_counter
 from typing import Any, Final
 
@@ -22,6 +23,8 @@ from sfumato.protocols.prompt_set.map_reuse import attend_with_pivots
 
 _KERNELS: Final = {0: "explicit map", 1: "fused", 2: "fused", 3: "fused"}
 _NO_WARM_UP: Final = 0.5
+"""Seconds."""
+_CALLS: Final = 5
 _MOST_ENTRIES: Final = 8 * 4096 * 4096 * 6
 """Of all maps of one call: above it a CPU takes minutes."""
 
@@ -154,11 +157,12 @@ def _timed(work: Layers, shape: Shape, version: str, commit: str | None) -> Atte
 
 
 def _seconds(call: Callable[[], Any]) -> float:
-    """Of one call, after one that warms up where that takes no long time."""
-    started = perf_counter()
-    call()
-    if (first := perf_counter() - started) > _NO_WARM_UP:
-        return first
+    """Of one call; the middle of several, after one that warms up, where that takes no long time."""
+    first = _once(call)
+    return first if first > _NO_WARM_UP else median(_once(call) for _ in range(_CALLS))
+
+
+def _once(call: Callable[[], Any]) -> float:
     started = perf_counter()
     call()
     return perf_counter() - started
