@@ -1,4 +1,4 @@
-"""Prompts to conditioning: the client's text encoders, Stable Diffusion 1.x, 2.x and XL."""
+"""Prompts to conditioning: the text encoders of Stable Diffusion 1.x, 2.x and XL."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -35,7 +35,7 @@ class _Reader:
 
 
 class PromptEncoder:
-    """The text encoders of one model. Runs on the client; nothing of it is ever sent by this class."""
+    """The text encoders of one model: on the client, or on a cloud that reads prompts (prompt-set)."""
 
     def __init__(self, model: ModelFolder, dtype: torch.dtype = torch.float32):
         self._readers = [

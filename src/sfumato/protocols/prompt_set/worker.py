@@ -1,13 +1,12 @@
 """The worker half of ``prompt-set``: read the set, and make the first steps for all of it."""
 
 from functools import lru_cache
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import nn
 
 from sfumato.errors import ModelError, WireError
-from sfumato.models.conditioning import PromptEncoder
 from sfumato.models.denoiser import Conditioning
 from sfumato.models.folder import ModelFolder
 from sfumato.models.loading import scaling_factor
@@ -18,6 +17,9 @@ from sfumato.protocols.prompt_set.server_stage import CandidateRun, run_candidat
 from sfumato.protocols.prompt_set.spec import CandidateLatents, Candidates, PromptSet
 from sfumato.randomness import seeded_generator
 from sfumato.wire.messages import Message
+
+if TYPE_CHECKING:
+    from sfumato.models.conditioning import PromptEncoder
 
 _MOST_STEPS = 1000
 
@@ -110,6 +112,8 @@ class PromptSetWorker(WorkerHalf):
 
 
 @lru_cache(maxsize=1)
-def _prompt_encoder(model: ModelFolder, dtype: torch.dtype) -> PromptEncoder:
-    """One for all sessions, loaded when the first one needs it."""
+def _prompt_encoder(model: ModelFolder, dtype: torch.dtype) -> "PromptEncoder":
+    """One for all sessions, loaded when the first one needs it; clouds of other protocols never load one."""
+    from sfumato.models.conditioning import PromptEncoder
+
     return PromptEncoder(model, dtype)
