@@ -12,7 +12,7 @@ from sfumato.models.denoiser import Conditioning, predict
 from sfumato.models.loading import load_unet
 from sfumato.protocols.strip_split.client import StripSplitClient
 from sfumato.transport.base import Channel
-from sfumato.transport.in_process import InProcessChannel
+from sfumato.transport.in_process import InProcessChannel, InProcessPeers
 from sfumato.transport.recording import RecordingChannel
 from sfumato.worker.sessions import CloudSession
 
@@ -43,8 +43,9 @@ def split_pass(
     recorded_to: Path | None = None,
 ) -> Tensor:
     """The last of some passes over clouds in this process; ``watch`` may wrap what answers for a cloud."""
+    peers = InProcessPeers.of_all(spec.num_clouds)
     channel: Channel = InProcessChannel(
-        [watch(cloud, CloudSession(served(folder)).handle) for cloud in range(spec.num_clouds)]
+        [watch(cloud, CloudSession(served(folder), peers=each).handle) for cloud, each in enumerate(peers)], peers
     )
     half = StripSplitClient(spec)
     with RecordingChannel(channel, recorded_to) if recorded_to else channel as channel:

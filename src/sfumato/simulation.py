@@ -13,7 +13,7 @@ from sfumato.client.private import private_of
 from sfumato.models.folder import ModelFolder, find_model
 from sfumato.protocols.base import Spec
 from sfumato.transport.base import Channel
-from sfumato.transport.in_process import InProcessChannel
+from sfumato.transport.in_process import InProcessChannel, InProcessPeers
 from sfumato.worker.sessions import CloudSession, ServedModel, serve_model
 
 
@@ -27,8 +27,9 @@ class InProcessClouds:
     @contextmanager
     def open_channel(self) -> Iterator[Channel]:
         """Opens a session with every cloud."""
-        sessions = [CloudSession(self._served) for _ in range(self._num_clouds)]
-        with InProcessChannel([session.handle for session in sessions]) as channel:
+        peers = InProcessPeers.of_all(self._num_clouds)
+        sessions = [CloudSession(self._served, peers=each) for each in peers]
+        with InProcessChannel([session.handle for session in sessions], peers) as channel:
             yield channel
 
     def close(self) -> None:

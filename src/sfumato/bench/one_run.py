@@ -195,10 +195,11 @@ class _Nearby:
     def open_channel(self) -> "Iterator[Channel]":
         from sfumato.transport.grpc_client import GrpcChannel
 
-        addresses = self._clouds.addresses
+        nearby = addresses = self._clouds.addresses
         if self._proxy is not None:
-            addresses = tuple(replace(a, port=p) for a, p in zip(addresses, self._proxy.ports, strict=True))
-        with GrpcChannel(addresses, self._clouds.keys, timeout_seconds=_ROUND_SECONDS) as channel:
+            addresses = tuple(replace(a, port=p) for a, p in zip(nearby, self._proxy.ports, strict=True))
+        # The shaped link is the client's: clouds that meet do so beside it.
+        with GrpcChannel(addresses, self._clouds.keys, timeout_seconds=_ROUND_SECONDS, met_at=nearby) as channel:
             yield channel
 
     def close(self) -> None:

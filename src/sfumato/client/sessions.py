@@ -1,21 +1,36 @@
-"""The client's handshake with its clouds."""
+"""The client's handshake with its clouds, and the introduction of clouds to each other where a protocol asks for it."""
 
+from itertools import combinations
+
+from sfumato.errors import Unsupported
 from sfumato.protocols.base import Spec
+from sfumato.randomness import access_token
 from sfumato.transport.base import Channel
 from sfumato.version import VERSION
-from sfumato.wire.messages import Hello, Welcome
+from sfumato.wire.messages import Connect, Connected, Hello, Introduced, Introduction, Welcome
 
 
 def open_session(channel: Channel, spec: Spec, model_fingerprint: str) -> None:
     """Agrees with every cloud on protocol, spec, model and version: the first round of a run.
 
+    Where the spec lets clouds meet, two more rounds introduce them and wait until they have: nothing that depends on
+    prompt or picture is sent before.
+
     Raises:
         SpecMismatch: a cloud serves another model, or knows another version or spec.
+        Unsupported: the channel is recorded, and clouds would see what does not pass through it.
         ValueError: the channel reaches another number of clouds than the spec names.
+        WorkerError: two clouds cannot reach each other.
     """
     if channel.num_clouds != spec.num_clouds:
         raise ValueError(
             f"{spec.name} is set to {spec.num_clouds} clouds and {channel.num_clouds} were given: make them agree"
+        )
+    meets = bool(spec.peers_of(0))
+    if meets and channel.is_recorded:
+        raise Unsupported(
+            "a recording holds what passes through the client, and with borders=direct clouds see what they send each "
+            "other besides: record with borders=client"
         )
     hellos = [
         Hello(
@@ -29,3 +44,25 @@ def open_session(channel: Channel, spec: Spec, model_fingerprint: str) -> None:
         for index in range(spec.num_clouds)
     ]
     channel.exchange(hellos, Welcome)
+    if meets:
+        channel.exchange(_introductions(channel, spec), Introduced)
+        channel.exchange([Connect()] * spec.num_clouds, Connected)
+
+
+def _introductions(channel: Channel, spec: Spec) -> list[Introduction]:
+    """One for every cloud; each pair shares a secret that no third cloud is told."""
+    run, clouds = access_token(), range(spec.num_clouds)
+    secrets = {pair: access_token() for pair in combinations(clouds, 2)}
+    found = []
+    for own in clouds:
+        peers = spec.peers_of(own)
+        found.append(
+            Introduction(
+                run=run,
+                clouds=peers,
+                hosts=tuple(channel.targets[peer].host for peer in peers),
+                ports=tuple(channel.targets[peer].port for peer in peers),
+                secrets=tuple(secrets[min(own, peer), max(own, peer)] for peer in peers),
+            )
+        )
+    return found

@@ -73,6 +73,10 @@ class Spec(ABC):
         """What a cloud learns in addition where the first noise follows from a seed."""
         return ()
 
+    def peers_of(self, cloud_index: int) -> tuple[int, ...]:  # noqa: ARG002
+        """The other clouds that a cloud meets without the client, in order: some for every cloud, or none for any."""
+        return ()
+
     @abstractmethod
     def seen_by(self, cloud_index: int) -> str:
         """What one cloud receives, in a few words, for the closing table."""

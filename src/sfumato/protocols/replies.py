@@ -26,17 +26,27 @@ def checked(
         WorkerError: numbers that are not finite.
     """
     for cloud, answer, shape in zip(channel.traffic.clouds, answers, shapes, strict=True):
-        if tuple(answer.shape) != shape or answer.dtype != dtype:
-            raise WireError(
-                f"{cloud} answered {what} with {_described(tuple(answer.shape), answer.dtype)} where "
-                f"{_described(shape, dtype)} was due: it runs other code or another model"
-            )
-        if not is_finite(answer):
-            raise WorkerError(
-                f"{cloud} answered {what} with numbers that are not finite: it computes wrongly, "
-                "or the number format on the wire is too narrow for this model"
-            )
+        check(cloud, answer, shape, dtype, what)
     return list(answers)
+
+
+def check(cloud: str, answer: Tensor, shape: tuple[int, ...], dtype: torch.dtype, what: str) -> None:
+    """Refuses one cloud's answer unless it is what was asked for.
+
+    Raises:
+        WireError: another shape or number format.
+        WorkerError: numbers that are not finite.
+    """
+    if tuple(answer.shape) != shape or answer.dtype != dtype:
+        raise WireError(
+            f"{cloud} answered {what} with {_described(tuple(answer.shape), answer.dtype)} where "
+            f"{_described(shape, dtype)} was due: it runs other code or another model"
+        )
+    if not is_finite(answer):
+        raise WorkerError(
+            f"{cloud} answered {what} with numbers that are not finite: it computes wrongly, "
+            "or the number format on the wire is too narrow for this model"
+        )
 
 
 def is_finite(tensor: Tensor) -> bool:

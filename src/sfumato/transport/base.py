@@ -62,9 +62,12 @@ class Traffic:
     """The part of waiting that the client spent turning messages into bytes and back."""
     by_topic: list[dict[str, Tally]] = field(default_factory=list)
     """Per cloud: topic to tally."""
+    between_bytes: list[int] = field(default_factory=list)
+    """Per cloud: what it sent to other clouds, by its own word; nothing of it passes through the client."""
 
     def __post_init__(self) -> None:
         self.by_topic = [{} for _ in self.clouds]
+        self.between_bytes = [0 for _ in self.clouds]
 
     def tally(self, cloud: int) -> Tally:
         """All topics of one cloud together (totals only; no extremes)."""
@@ -86,6 +89,17 @@ class Traffic:
         return sum(self.tally(i).received_bytes for i in range(len(self.clouds)))
 
 
+class Target(NamedTuple):
+    """Where other clouds find a cloud."""
+
+    host: str
+    port: int
+
+
+IN_PROCESS = Target("127.0.0.1", 65535)
+"""Stands for a cloud without an address; as long as the address of a local cloud, so that counts are the same."""
+
+
 class UnderWay(NamedTuple):
     """A round that a channel has started."""
 
@@ -101,8 +115,13 @@ class Channel(ABC):
     Closing it ends the sessions. A channel that raised is dead: no fall-back, no retry with fewer clouds.
     """
 
-    def __init__(self, clouds: Sequence[str]):
+    is_recorded = False
+    """Whether what passes here is written down, and taken for all that the clouds see."""
+
+    def __init__(self, clouds: Sequence[str], targets: Sequence[Target] = ()):
         self.traffic = Traffic(clouds=tuple(clouds))
+        self.targets = tuple(targets) or (IN_PROCESS,) * len(clouds)
+        """Where clouds that meet find each other."""
         self._closed = False
 
     @property
@@ -147,6 +166,11 @@ class Channel(ABC):
             if all(f is not None and not f.done() for f in futures):
                 wait([f for f in futures if f is not None], return_when=FIRST_COMPLETED)
             return next(r for r, f in zip(rounds, futures, strict=True) if f is None or f.done())
+
+    def count_between(self, sent_bytes: Sequence[int]) -> None:
+        """Adds what every cloud says that it sent to other clouds."""
+        for cloud, sent in enumerate(sent_bytes):
+            self.traffic.between_bytes[cloud] += sent
 
     @contextmanager
     def _working(self) -> Iterator[None]:

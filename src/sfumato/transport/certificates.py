@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 
 def certificate_problem(authority: bytes, certificate: bytes, key: bytes) -> str | None:
@@ -41,3 +42,12 @@ def certified_name(certificate: bytes) -> str | None:
         return next(iter(names.get_values_for_type(x509.DNSName)), None)
     except (ValueError, x509.ExtensionNotFound):
         return None
+
+
+def is_for_clients(certificate: bytes) -> bool:
+    """Whether a certificate lets its holder open streams, as a client of TLS."""
+    try:
+        extensions = x509.load_pem_x509_certificate(certificate).extensions
+        return ExtendedKeyUsageOID.CLIENT_AUTH in extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    except (ValueError, x509.ExtensionNotFound):
+        return False

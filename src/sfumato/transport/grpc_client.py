@@ -11,7 +11,7 @@ import grpc.aio
 
 from sfumato.errors import SfumatoError, TransportError, WireError
 from sfumato.transport.address import CloudAddress
-from sfumato.transport.base import Channel, Delivered, UnderWay, as_error
+from sfumato.transport.base import Channel, Delivered, Target, UnderWay, as_error
 from sfumato.transport.diagnosis import explain, preflight
 from sfumato.transport.keys import ClientKeys, certificate_name
 from sfumato.transport.loop import network_loop
@@ -54,6 +54,7 @@ class GrpcChannel(Channel):
         timeout_seconds: float = 120.0,
         max_data_bytes: int = MAX_DATA_BYTES,
         keep_alive: KeepAlive | None = None,
+        met_at: Sequence[CloudAddress] = (),
     ):
         """Opens the sessions.
 
@@ -63,10 +64,11 @@ class GrpcChannel(Channel):
             timeout_seconds: how long one round may take at every cloud together, transfer included.
             max_data_bytes: tensors that one reply may hold.
             keep_alive: how soon a frozen cloud is noticed.
+            met_at: where clouds that meet find each other; by default at the same addresses.
         """
         if len(keys.tokens) != len(addresses):
             raise ValueError(f"{len(addresses)} clouds need as many access tokens, got {len(keys.tokens)}")
-        super().__init__([a.name for a in addresses])
+        super().__init__([a.name for a in addresses], [Target(a.host, a.port) for a in met_at or addresses])
         self._timeout_seconds = timeout_seconds
         self._max_data_bytes = max_data_bytes
         self._seq = 0

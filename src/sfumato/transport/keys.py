@@ -1,8 +1,8 @@
 """Who may talk to whom: a private authority, certificates both ways, and one access token per cloud.
 
-A certificate of cloud ``i`` is good for the name ``cloud-i.sfumato`` and as a server only; the client's as a
-client only. So operator 1 can neither stand in for cloud 2 nor open a session there. The folder ``cloud-i``
-is all that operator ``i`` is ever handed.
+A certificate of cloud ``i`` is good for the name ``cloud-i.sfumato``, as a server and, for clouds that meet, as a
+client under that name; the client's is good as a client only. So operator 1 cannot stand in for cloud 2, nor open a
+session there: that takes the client's name. The folder ``cloud-i`` is all that operator ``i`` is ever handed.
 """
 
 from collections.abc import Sequence
@@ -83,10 +83,11 @@ def throw_away_keys(num_clouds: int, *, hosts: Sequence[str] = (), days: float =
     authority = _Authority(timedelta(days=days))
     names = [cloud_name(i) for i in range(num_clouds)]
     tokens = tuple(access_token() for _ in names)
-    certificate, key = authority.issue(CLIENT_NAME, ExtendedKeyUsageOID.CLIENT_AUTH)
+    certificate, key = authority.issue(CLIENT_NAME, [ExtendedKeyUsageOID.CLIENT_AUTH])
     clouds = []
     for i, (name, token) in enumerate(zip(names, tokens, strict=True)):
-        pair = authority.issue(certificate_name(name), ExtendedKeyUsageOID.SERVER_AUTH, hosts[i : i + 1])
+        purposes = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
+        pair = authority.issue(certificate_name(name), purposes, hosts[i : i + 1])
         clouds.append(CloudKeys(name=name, authority=authority.pem, certificate=pair[0], key=pair[1], token=token))
     client = ClientKeys(authority=authority.pem, certificate=certificate, key=key, tokens=tokens)
     return KeyRing(authority_key=_private_pem(authority.key), client=client, clouds=tuple(clouds))
@@ -106,7 +107,9 @@ class _Authority:
         builder = builder.add_extension(_usage(signs_certificates=True), critical=True)
         self.pem = self._sign(builder.add_extension(subject_key, critical=False))
 
-    def issue(self, name: str, purpose: x509.ObjectIdentifier, hosts: Sequence[str] = ()) -> tuple[bytes, bytes]:
+    def issue(
+        self, name: str, purposes: Sequence[x509.ObjectIdentifier], hosts: Sequence[str] = ()
+    ) -> tuple[bytes, bytes]:
         """Certificate and key, both PEM, for one party."""
         key = ec.generate_private_key(ec.SECP256R1())
         issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key())
@@ -115,7 +118,7 @@ class _Authority:
         builder = self._draft(subject, key.public_key())
         builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         builder = builder.add_extension(_usage(signs_certificates=False), critical=True)
-        builder = builder.add_extension(x509.ExtendedKeyUsage([purpose]), critical=True)
+        builder = builder.add_extension(x509.ExtendedKeyUsage(purposes), critical=True)
         builder = builder.add_extension(issuer, critical=False)
         return self._sign(builder.add_extension(names, critical=False)), _private_pem(key)
 

@@ -18,10 +18,13 @@ _META = "meta.json"
 class RecordingChannel(Channel):
     """Passes every round on, and keeps it: ``DIR/meta.json`` and ``DIR/cloud-i.transcript``.
 
-    Counts stay those of the inner channel; the time spent writing is taken out of the waiting time.
+    Counts stay those of the inner channel; the time spent writing is taken out of the waiting time. What clouds send to
+    each other does not pass here: runs in which they do are refused (``client/sessions.py``).
 
     Reveals: to whoever can read the folder, all that the clouds together saw. Only its owner can.
     """
+
+    is_recorded = True
 
     def __init__(self, inner: Channel, directory: Path):
         """Starts recording.
@@ -33,7 +36,7 @@ class RecordingChannel(Channel):
         Raises:
             ValueError: there is a recording already.
         """
-        super().__init__(inner.traffic.clouds)
+        super().__init__(inner.traffic.clouds, inner.targets)
         self.traffic = inner.traffic
         self._inner = inner
         self._directory = Path(directory)

@@ -77,6 +77,11 @@ def _padded(size: int) -> int:
     return -(-size // _ALIGN) * _ALIGN
 
 
+def data_size(tensors: "Iterable[tuple[tuple[int, ...], torch.dtype]]") -> int:
+    """Bytes that tensors of such shapes and formats take as the data of one message."""
+    return sum(_padded(prod(shape) * dtype.itemsize) for shape, dtype in tensors)
+
+
 def tensor_fields(kind: type[Message]) -> tuple[str, ...]:
     """Names of the fields of a kind that hold tensors, in wire order."""
     return _tensor_fields(kind)  # type: ignore[arg-type]  # mypy takes the instances' __hash__ for the class's

@@ -1,6 +1,6 @@
 """What every message has in common. The kinds themselves live with the protocols that send them."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import ClassVar
 
 from torch import Tensor
@@ -56,6 +56,48 @@ class Welcome(Message):
 
     package_version: str
     idle_seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Introduction(Message):
+    """Client to cloud: the other clouds that it is to meet in this run, and how each proves itself.
+
+    Only where the spec lets clouds meet. The fields below have an entry for each of these clouds.
+
+    Reveals: the other clouds' addresses, a random name for the run, and a random secret for each pair of clouds. Nothing
+    about prompt or picture.
+    """
+
+    run: str
+    clouds: tuple[int, ...]
+    """Which they are, counted from 0."""
+    hosts: tuple[str, ...]
+    ports: tuple[int, ...]
+    secrets: tuple[str, ...] = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Introduced(Message):
+    """Cloud to client: it expects these clouds now.
+
+    Reveals: to the client, nothing.
+    """
+
+
+@dataclass(frozen=True, kw_only=True)
+class Connect(Message):
+    """Client to cloud: all clouds expect each other, so that the streams between them can be opened.
+
+    Reveals: that the introductions are done.
+    """
+
+
+@dataclass(frozen=True, kw_only=True)
+class Connected(Message):
+    """Cloud to client: it has a stream to every cloud that it was introduced to.
+
+    Reveals: to the client, nothing.
+    """
 
 
 @dataclass(frozen=True, kw_only=True)

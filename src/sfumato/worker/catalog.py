@@ -12,9 +12,12 @@ from sfumato.protocols.prompt_set.spec import PromptSet
 from sfumato.protocols.prompt_set.worker import PromptSetWorker
 from sfumato.protocols.strip_split.spec import StripSplit
 from sfumato.protocols.strip_split.worker import StripSplitWorker
+from sfumato.transport.peers import Peers
 
 
-def worker_half(spec: Spec, unet: nn.Module, cloud_index: int, model: ModelFolder | None = None) -> WorkerHalf:
+def worker_half(
+    spec: Spec, unet: nn.Module, cloud_index: int, model: ModelFolder | None = None, peers: Peers | None = None
+) -> WorkerHalf:
     """Makes the worker half that a spec asks for.
 
     Args:
@@ -22,6 +25,7 @@ def worker_half(spec: Spec, unet: nn.Module, cloud_index: int, model: ModelFolde
         unet: that the cloud serves.
         cloud_index: which cloud this is.
         model: the folder that the U-Net is of, for protocols that need more of it.
+        peers: what to meet other clouds by, where the spec lets clouds meet.
 
     Raises:
         ModelError: the protocol needs the folder.
@@ -32,7 +36,7 @@ def worker_half(spec: Spec, unet: nn.Module, cloud_index: int, model: ModelFolde
         case LayerSplit():
             return LayerSplitWorker(spec, unet, cloud_index)
         case StripSplit():
-            return StripSplitWorker(spec, unet, cloud_index)
+            return StripSplitWorker(spec, unet, cloud_index, peers)
         case PromptSet():
             return PromptSetWorker(spec, unet, model)
     raise AssertionError(f"{type(spec).__name__} has no worker half")

@@ -9,13 +9,14 @@ import platformdirs
 import torch
 from torch import nn
 
-from sfumato.errors import SfumatoError, SpecMismatch, WireError
+from sfumato.errors import SfumatoError, SpecMismatch, Unsupported, WireError
 from sfumato.models.folder import ModelFolder
 from sfumato.models.loading import load_unet, meta_unet
 from sfumato.protocols.base import WorkerHalf
 from sfumato.protocols.specs import find_spec
+from sfumato.transport.peers import Peers
 from sfumato.version import VERSION
-from sfumato.wire.messages import Hello, Message, Refusal, Welcome
+from sfumato.wire.messages import Connect, Connected, Hello, Introduced, Introduction, Message, Refusal, Welcome
 from sfumato.worker.catalog import worker_half
 
 _log = logging.getLogger("sfumato.worker")
@@ -56,24 +57,36 @@ class CloudSession:
     """One client's session: a handshake, then requests of the protocol it agreed on.
 
     Run by: worker.
+
+    Args:
+        served: the model.
+        idle_seconds: told to the client.
+        peers: what to meet other clouds with, where the protocol asks for it.
     """
 
-    def __init__(self, served: ServedModel, idle_seconds: float = DEFAULT_IDLE_SECONDS):
+    def __init__(
+        self, served: ServedModel, idle_seconds: float = DEFAULT_IDLE_SECONDS, *, peers: Peers | None = None
+    ):
         self._served = served
         self._idle_seconds = idle_seconds
+        self._peers = peers
         self._half: WorkerHalf | None = None
+        # What has to come before the protocol's own messages.
+        self._first: list[type[Message]] = [Hello]
 
     @property
     def kinds(self) -> tuple[type[Message], ...]:
         """The kinds of message that may come next."""
-        return (Hello,) if self._half is None else self._half.kinds
+        if self._half is None or self._first:
+            return tuple(self._first[:1])
+        return self._half.kinds
 
     def handle(self, request: Message) -> Message:
         """Answers one request; what goes wrong becomes a :class:`Refusal` with one public sentence."""
         try:
             if self._half is None:
                 return self._open(request)
-            return self._half.handle(request)
+            return self._meet(request) if self._first else self._half.handle(request)
         except SfumatoError as error:
             return Refusal(error=type(error).__name__, sentence=str(error))
         except Exception as error:
@@ -103,6 +116,27 @@ class CloudSession:
                 f"it serves another model (fingerprint {self._served.fingerprint[:12]}, "
                 f"asked for {hello.model_fingerprint[:12]}): give both sides the same model folder"
             )
+        self._index, self._meets = hello.cloud_index, spec.peers_of(hello.cloud_index)
+        if self._meets and self._peers is None:
+            raise Unsupported("it has no way to meet other clouds: choose settings with which clouds do not")
         unet: Any = self._served.unet
-        self._half = worker_half(spec, unet, hello.cloud_index, self._served.folder)
+        self._half = worker_half(
+            spec, unet, hello.cloud_index, self._served.folder, self._peers if self._meets else None
+        )
+        self._first = [Introduction, Connect] if self._meets else []
         return Welcome(package_version=VERSION, idle_seconds=self._idle_seconds)
+
+    def _meet(self, request: Message) -> Message:
+        """Takes the introduction of the other clouds, and then the word to open streams to them."""
+        if not isinstance(request, self._first[0]):
+            raise WireError(f"a {type(request).__name__} came where a {self._first[0].__name__} was due")
+        assert self._peers is not None
+        self._first.pop(0)
+        if isinstance(request, Introduction):
+            given = (request.clouds, *map(len, (request.hosts, request.ports, request.secrets)))
+            if given != (self._meets, *[len(self._meets)] * 3):
+                raise WireError("an introduction names other clouds than those that the spec lets this one meet")
+            self._peers.expect(request, self._index)
+            return Introduced()
+        self._peers.connect()
+        return Connected()

@@ -1,4 +1,4 @@
-"""A tile's neighbours as a cloud sees them: every one is asked through the client."""
+"""A tile's neighbours as a cloud sees them: asked through the client, or met where the spec lets clouds meet."""
 
 from collections.abc import Callable, Sequence
 from typing import no_type_check
@@ -8,6 +8,7 @@ from torch import Tensor
 
 from sfumato.errors import WireError
 from sfumato.protocols.group_norm import group_statistics
+from sfumato.protocols.strip_split.edges import Edges
 from sfumato.protocols.strip_split.graph import Place, Route
 from sfumato.protocols.strip_split.layers import Around, Neighbours, Reply, Ring
 from sfumato.protocols.strip_split.packing import Memory, Packed, Row, Wire, cut, pack, unpack, wire_dtype
@@ -20,14 +21,15 @@ _Answer = tuple[Packed, Packed | None, Tensor | None]
 
 
 class AskingNeighbours(Neighbours):
-    """Asks the client, one meeting after another."""
+    """Asks the client, one meeting after another; ``edges`` are the other clouds, where they meet without it."""
 
     ask: Callable[[Meeting], Meeting]
     step: int
     lane: int
 
-    def __init__(self, spec: StripSplit, routes: Sequence[Route], tile: int):
+    def __init__(self, spec: StripSplit, routes: Sequence[Route], tile: int, edges: Edges | None = None):
         self._spec = spec
+        self._edges = edges
         self._tile = tile
         self._routes = routes
         self._memory = Memory()
@@ -38,6 +40,8 @@ class AskingNeighbours(Neighbours):
         """Starts a step."""
         self.step, self._tiling, self._dtype = request.step, tiling, dtype
         self.lane, self._batch = request.lane, Batch(rows, request.repeats)
+        if self._edges is not None:
+            self._edges.begin(request, tiling, self._batch)
         self._reuses = self._spec.reuses_attention(request.step)
         route = self._routes[self._reuses]
         self._places = {place.path: place for place in route.all}
@@ -73,7 +77,9 @@ class AskingNeighbours(Neighbours):
         if place is None:
             ring, statistics = self._known.pop(path), None
         else:
-            given = own[:, : place.channels].flatten(2).index_select(2, halo.given)
+            given = own[:, : place.channels]
+            if not place.is_direct:
+                given = given.flatten(2).index_select(2, halo.given)
             ring, _, statistics = self._meet(Border, place, own, given, norm)
             if place.skip is not None:
                 ring = torch.cat([ring, self._kept.pop(place.skip)], dim=1)
@@ -84,8 +90,9 @@ class AskingNeighbours(Neighbours):
     @no_type_check
     def whole_statistics(self, path, own, norm):
         """Asks without cells."""
-        nothing = own.new_empty(*own.shape[:2], 0)
-        return self._meet(Border, self._places[path], own, nothing, norm)[2]
+        place = self._places[path]
+        nothing = own.new_empty(*own.shape[:2], 0) if not place.is_direct else own
+        return self._meet(Border, place, own, nothing, norm)[2]
 
     @no_type_check
     def attended(self, path, own, norm):
@@ -117,18 +124,25 @@ class AskingNeighbours(Neighbours):
 
     @no_type_check
     def _meet(self, kind, place, own, cells, norm):
-        """What comes back at a place, for all rows: cells, those around, statistics."""
+        """What comes back at a place, for all rows: cells, those around, statistics.
+
+        ``cells`` are those to send, and where clouds meet directly the whole map, for each is sent another part.
+        """
         due = answer_shapes(place, self._tiling, self._tile, self._batch, self._spec, self.step)
         if self._told.is_next():
             return self._for_all(place, due, self._told.take(due))
         rows = self._batch.rows_at(place)
+        statistics = None if norm is None else torch.stack(group_statistics(own[:rows], norm.num_groups))
+        if place.is_direct:
+            ring, statistics = self._edges.meet(place, cells[:rows], statistics)
+            return self._spread(ring, 0), None, None if statistics is None else self._spread(statistics, 1)
         packed = pack(cells[:rows], self._spec.wire, due.group)
         self._asked = kind(
             step=self.step,
             lane=self.lane,
             round=self._round,
             path=place.path,
-            statistics=None if norm is None else torch.stack(group_statistics(own[:rows], norm.num_groups)),
+            statistics=statistics,
             values=packed.values,
             scales=packed.scales,
         )

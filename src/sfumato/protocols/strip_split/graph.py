@@ -21,7 +21,7 @@ class Ahead(NamedTuple):
 
 
 class Place(NamedTuple):
-    """One round: all clouds stop here, and go on with the client's answer."""
+    """Where all clouds stop, and go on with the client's answer or, where they may, with each other's messages."""
 
     path: str
     kind: Literal["border", "block", "self_attention", "cross_attention", "norm"]
@@ -42,6 +42,8 @@ class Place(NamedTuple):
     """Whether the guidance halves are still the same when they come here, and are sent once."""
     parts_halves: bool = False
     """Whether the answer is the first thing in which they differ."""
+    is_direct: bool = False
+    """Whether clouds meet here without the client, and go on with what they sent each other."""
 
 
 class Route(NamedTuple):
@@ -49,13 +51,22 @@ class Route(NamedTuple):
 
     first: tuple[Place, ...]
     """Those before and with the first attention, where the client computes so far itself: answered by ``Begin``."""
-    asked: tuple[Place, ...]
-    """One round each."""
+    rest: tuple[Place, ...]
+
+    @property
+    def asked(self) -> tuple[Place, ...]:
+        """Where clouds ask the client: one round each."""
+        return tuple(place for place in self.rest if not place.is_direct)
+
+    @property
+    def direct(self) -> tuple[Place, ...]:
+        """Where clouds meet without the client: one exchange each."""
+        return tuple(place for place in self.rest if place.is_direct)
 
     @property
     def all(self) -> tuple[Place, ...]:
-        """Both."""
-        return self.first + self.asked
+        """Every place."""
+        return self.first + self.rest
 
 
 def route_of(unet: nn.Module, spec: StripSplit, *, reuses: bool = False) -> Route:
@@ -73,7 +84,9 @@ def route_of(unet: nn.Module, spec: StripSplit, *, reuses: bool = False) -> Rout
     if spec.stem_is_client:
         last = "norm" if reuses else "block"
         num_first = 1 + next((i for i, place in enumerate(found) if place.kind == last), -1)
-    return Route(tuple(found[:num_first]), tuple(found[num_first:]))
+    is_direct = spec.borders == "direct"
+    rest = [p._replace(is_direct=is_direct and p.kind in ("border", "norm")) for p in found[num_first:]]
+    return Route(tuple(found[:num_first]), tuple(rest))
 
 
 def routes_of(unet: nn.Module, spec: StripSplit) -> tuple[Route, Route]:

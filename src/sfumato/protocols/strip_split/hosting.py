@@ -8,11 +8,11 @@ from torch import Tensor, nn
 
 from sfumato.errors import WireError
 from sfumato.models.denoiser import Conditioning
-from sfumato.protocols.group_norm import merge_exact
 from sfumato.protocols.replies import checked
 from sfumato.protocols.strip_split.attending import Attention
 from sfumato.protocols.strip_split.graph import Place
 from sfumato.protocols.strip_split.lanes import Lane, Member, Walk
+from sfumato.protocols.strip_split.merging import merged
 from sfumato.protocols.strip_split.packing import Memory, Packed, in_a_row, pack, unpack
 from sfumato.protocols.strip_split.shapes import asked_shapes, expected, format_at, group_at, is_centred
 from sfumato.protocols.strip_split.spec import (
@@ -189,12 +189,8 @@ class Host:
 
     def _merged(self, place: Place, parts: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """Statistics of the whole map from those of its tiles, for all rows, in fp64."""
-        sizes = [float(self._tiling.num_cells(place.level, tile)) for tile in range(self._spec.num_tiles)]
-        halves = []
-        for start in range(0, len(parts), self._spec.num_tiles):
-            half = torch.stack(list(parts[start : start + self._spec.num_tiles]))
-            counts = torch.tensor(sizes, device=half.device)
-            halves.append(merge_exact(half[:, 0], half[:, 1].clamp_min(0), counts))
+        starts = range(0, len(parts), self._spec.num_tiles)
+        halves = [merged(parts[s : s + self._spec.num_tiles], self._tiling, place.level) for s in starts]
         return torch.cat([h[0] for h in halves]), torch.cat([h[1] for h in halves])
 
     def _answers_of(self, met: Met) -> list["_Answer"]:
@@ -247,6 +243,9 @@ class Host:
         channels = unet.config.out_channels
         shapes = [(m.rows.stop - m.rows.start, channels, *tiles[m.tile].shape) for m in self._crew]
         parts = checked(self._channel, [r.prediction for r in replies], shapes, torch.float32, "a prediction")
+        if min(r.between_bytes for r in replies) < 0:
+            raise WireError("a cloud says that it sent fewer than no bytes to other clouds")
+        self._channel.count_between([r.between_bytes for r in replies])
         whole = parts[0].new_empty(self._lane.num_rows, channels, *self._tiling.size(0), dtype=self._dtype)
         for m, part in zip(self._crew, parts, strict=True):
             whole[(m.rows, slice(None), *tiles[m.tile].slices)] = part.to(self._dtype)

@@ -55,6 +55,14 @@ def asked_shapes(place: Place, tiling: Tiling, tile: int, batch: Batch, spec: St
     return Shapes(_statistics(place, rows), cells, None, group_at(place), False, spec.wire, spec.wire)
 
 
+def edge_shapes(place: Place, num_cells: int, batch: Batch, spec: StripSplit) -> Shapes:
+    """Of what one cloud sends another, with so many of its cells."""
+    rows = batch.rows_at(place)
+    return Shapes(
+        _statistics(place, rows), (rows, place.channels, num_cells), None, group_at(place), False, spec.wire, spec.wire
+    )
+
+
 def answer_shapes(place: Place, tiling: Tiling, tile: int, batch: Batch, spec: StripSplit, step: int) -> Shapes:
     """Of what the client answers."""
     rows = batch.rows_at(place)

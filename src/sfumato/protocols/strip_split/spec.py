@@ -21,7 +21,7 @@ WARM_UP_STEPS = 4
 
 @dataclass(frozen=True, kw_only=True)
 class StripSplit(Spec):
-    """Each cloud runs the U-Net on its tile; the client merges statistics, passes borders on, and attends."""
+    """Each cloud runs the U-Net on its tile; the client attends, merges statistics, and passes borders on."""
 
     name: ClassVar[str] = "strip-split"
 
@@ -41,6 +41,12 @@ class StripSplit(Spec):
     )
     wire: Wire = setting(
         "fp16", "number format of borders, hidden states and replies; int8 has a scale for every few channels of a cell"
+    )
+    borders: Literal["client", "direct"] = setting(
+        "client",
+        "who passes border cells and group statistics between clouds: client, and clouds never meet, or direct, where "
+        "they send them to each other and the client is met only for attention: fewer rounds and bytes for the client, "
+        "but that clouds do not pool what they see then rests on their word alone; they must reach each other",
     )
     stem: Literal["client", "clouds"] = setting(
         "client",
@@ -91,6 +97,11 @@ class StripSplit(Spec):
             found.append(f"differences=int4 needs wire=int8, got {self.wire}")
         if self.overlap == "halves" and self.cfg_clouds == "separate":
             found.append("overlap=halves needs cfg_clouds=shared: clouds of their own overlap already")
+        if self.borders == "direct" and self.num_clouds < 2 * self.num_halves:
+            found.append(
+                f"borders=direct needs num_clouds of at least {2 * self.num_halves} (cfg_clouds={self.cfg_clouds}), got "
+                f"{self.num_clouds}: a cloud that has the whole picture meets nobody"
+            )
         return found
 
     def reuses_attention(self, step: int) -> bool:
@@ -123,14 +134,25 @@ class StripSplit(Spec):
         """Pieces that the picture is cut into."""
         return self.num_clouds // self.num_halves
 
+    def peers_of(self, cloud_index: int) -> tuple[int, ...]:
+        """With ``borders=direct`` the clouds that have the other tiles of the same guidance half."""
+        if self.borders == "client":
+            return ()
+        first = cloud_index - cloud_index % self.num_tiles
+        return tuple(cloud for cloud in range(first, first + self.num_tiles) if cloud != cloud_index)
+
     @property
     def claim(self) -> str:
         """The bound on cells, and what it costs."""
         text = "" if self.cross_attention == "cloud" else "the text's token embeddings, or "
         return (
             f"None of {self.num_clouds} non-colluding clouds receives {text}cells of the latent or of a feature map "
-            "outside its tile and the line of cells around it; the price is that the client attends, and passes "
-            "borders on."
+            "outside its tile and the line of cells around it; the price is that the client attends, and "
+            + (
+                "passes borders on."
+                if self.borders == "client"
+                else "that clouds meet: not pooling what they see rests on their word while they are connected."
+            )
         )
 
     @property
@@ -147,7 +169,8 @@ class StripSplit(Spec):
         seen = f"tile {cloud_index % self.num_tiles + 1} of {self.num_tiles}"
         if self.num_halves == 2:
             seen += ", without the prompt" if cloud_index < self.num_tiles else ", with the prompt"
-        return seen + (", the text" if self.cross_attention == "cloud" else "")
+        seen += ", the text" if self.cross_attention == "cloud" else ""
+        return seen + (", other clouds' addresses and statistics" if self.borders == "direct" else "")
 
     @property
     def not_hidden(self) -> tuple[str, ...]:
@@ -168,9 +191,18 @@ class StripSplit(Spec):
             "Features of a tile depend on the whole picture, and group statistics are the whole picture's; what they "
             "reveal of it is not bounded, and not measured yet.",
             "Two clouds that pool what they saw hold both tiles.",
+            *(_OF_DIRECT if self.borders == "direct" else ()),
             "Every cloud sees the model, the picture's size, the number of steps and the timing.",
         ]
         return tuple(found)
+
+
+_OF_DIRECT = (
+    "Clouds know each other's addresses and hold authenticated connections to one another: that they do not pool what "
+    "they see rests on their word alone (borders=client keeps them apart).",
+    "Each cloud receives the group statistics of every other tile by itself, not only those of the whole map "
+    "(borders=client).",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -208,16 +240,17 @@ class Begin(Message):
 class Meeting(Message):
     """One cloud's part in a place where tiles meet, or the client's answer to it.
 
-    Reveals: said by each of the four kinds below; this one is never sent.
+    Reveals: said by each of the five kinds below; this one is never sent.
     """
 
     step: int
     lane: int
     round: int
+    """Of the lane's step; what clouds send each other is counted by itself."""
     path: str
     """The layer of the U-Net at which the cloud waits."""
     statistics: Float[Tensor, "two rows group"] | None
-    """Mean and variance of each group: of the tile on the way up, of the whole map on the way down; always fp32."""
+    """Mean and variance of each group: of the sender's tile, or from the client of the whole map; always fp32."""
     values: Tensor
     """(rows, channel, cell), cells in row-major order."""
     scales: Tensor | None
@@ -229,6 +262,18 @@ class Border(Meeting):
 
     Reveals: to the client, nothing it could not compute.
     """
+
+
+@dataclass(frozen=True, kw_only=True)
+class Edge(Meeting):
+    """Cloud to cloud, with ``borders=direct``: the cells of its tile that lie around the receiver's, and its statistics.
+
+    Reveals: to the cloud that it is sent to, the sender's cells in the line around the receiver's tile at this layer,
+    as :class:`Surroundings` would; mean and variance of each group over the sender's tile, which the client never passes
+    on.
+    """
+
+    topic: ClassVar[str] = "edge"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -279,4 +324,6 @@ class TilePrediction(Message):
 
     step: int
     lane: int
+    between_bytes: int
+    """That this cloud sent to others since its last prediction; 0 where clouds do not meet."""
     prediction: FeatureMap

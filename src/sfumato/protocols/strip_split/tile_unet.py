@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from sfumato.errors import WireError
 from sfumato.models.layers import sharing_copy
 from sfumato.protocols.strip_split.asking import AskingNeighbours, require, require_optional
+from sfumato.protocols.strip_split.edges import Edges
 from sfumato.protocols.strip_split.graph import routes_of
 from sfumato.protocols.strip_split.layers import convolve_tile, replace_forwards
 from sfumato.protocols.strip_split.spec import Begin, Meeting, StripSplit, TilePrediction
@@ -25,13 +26,15 @@ class TileUNet:
         unet: left as it is; the forwards are replaced in a copy that shares its weights, for other sessions compute
             with the same one.
         tile: this cloud's.
+        edges: the other clouds, where the spec lets them meet.
     """
 
-    def __init__(self, spec: StripSplit, unet: nn.Module, tile: int):
+    def __init__(self, spec: StripSplit, unet: nn.Module, tile: int, edges: Edges | None = None):
         self._spec = spec
         self._tile = tile
         self._unet: Any = sharing_copy(unet)
-        self._neighbours = AskingNeighbours(spec, routes_of(unet, spec), tile)
+        self._edges = edges
+        self._neighbours = AskingNeighbours(spec, routes_of(unet, spec), tile, edges)
         replace_forwards(self._unet, spec, self._neighbours)
         self._step: Suspended[Meeting, Meeting, Tensor] | None = None
         self._text: dict[str, Tensor | None] = {}
@@ -49,7 +52,12 @@ class TileUNet:
     def _reply(self, found: Meeting | Tensor) -> Message:
         if isinstance(found, Meeting):
             return found
-        return TilePrediction(step=self._neighbours.step, lane=self._neighbours.lane, prediction=found.float())
+        return TilePrediction(
+            step=self._neighbours.step,
+            lane=self._neighbours.lane,
+            between_bytes=self._edges.take_sent_bytes() if self._edges else 0,
+            prediction=found.float(),
+        )
 
     def begin(self, request: Begin) -> Message:
         """Starts a step.

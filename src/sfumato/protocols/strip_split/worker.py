@@ -7,9 +7,11 @@ from torch import nn
 
 from sfumato.errors import WireError
 from sfumato.protocols.base import WorkerHalf
+from sfumato.protocols.strip_split.edges import Edges
 from sfumato.protocols.strip_split.graph import require_splittable
 from sfumato.protocols.strip_split.spec import Attended, Begin, StripSplit, Surroundings
 from sfumato.protocols.strip_split.tile_unet import TileUNet
+from sfumato.transport.peers import Peers
 from sfumato.wire.messages import Message
 
 
@@ -17,14 +19,19 @@ class StripSplitWorker(WorkerHalf):
     """Runs one denoising step after another on its tile; between two requests the U-Net is suspended.
 
     Run by: worker.
-    Reveals: to the client, its own tile of the maps where tiles meet, and of the prediction.
+    Reveals: to the client, its own tile of the maps where tiles meet, and of the prediction; with ``borders=direct`` to
+    the other clouds what :class:`~sfumato.protocols.strip_split.spec.Edge` says.
     """
 
     kinds: ClassVar[tuple[type[Message], ...]] = (Begin, Surroundings, Attended)
 
-    def __init__(self, spec: StripSplit, unet: nn.Module, cloud_index: int):
+    def __init__(self, spec: StripSplit, unet: nn.Module, cloud_index: int, peers: Peers | None = None):
         require_splittable(unet)
-        self._lanes = [TileUNet(spec, unet, cloud_index % spec.num_tiles) for _ in range(spec.num_lanes)]
+        tile = cloud_index % spec.num_tiles
+        self._lanes = [
+            TileUNet(spec, unet, tile, None if peers is None else Edges(spec, cloud_index, peers))
+            for _ in range(spec.num_lanes)
+        ]
 
     @torch.no_grad()
     def handle(self, request: Message) -> Message:
