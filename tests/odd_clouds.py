@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -12,9 +12,10 @@ from sfumato.client.local_clouds import LocalClouds
 from sfumato.transport.address import CloudAddress
 from sfumato.transport.keys import KeyRing, throw_away_keys
 from sfumato.transport.loop import network_loop
+from sfumato.transport.peers import Peers
 from sfumato.wire.messages import Message, Refusal
 from sfumato.worker.prefork import run
-from sfumato.worker.service import CloudService, ServiceLimits, Session
+from sfumato.worker.service import CloudService, ServiceLimits, SessionFactory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +34,7 @@ class Answer(Message):
 class OddSession:
     """Echoes with the number of the request in this session, or misbehaves."""
 
-    def __init__(self) -> None:
+    def __init__(self, _: Peers | None = None) -> None:
         self.kinds: tuple[type[Message], ...] = (Ask,)
         self._number = 0
 
@@ -59,7 +60,7 @@ def odd_clouds(
     *,
     ring: KeyRing | None = None,
     limits: ServiceLimits | None = None,
-    factory: Callable[[], Session] = OddSession,
+    factory: SessionFactory = OddSession,
 ) -> Iterator[tuple[tuple[CloudAddress, ...], KeyRing]]:
     """Serves clouds in this process, on the network loop, and stops them."""
     ring = ring or throw_away_keys(num_clouds)

@@ -173,7 +173,7 @@ class TestRemoteClouds:
                 self._count += 1
                 return spoil(self._inner.handle(request), self._count)
 
-        return Session
+        return lambda _: Session()
 
     def test_a_run_on_clouds_that_are_well(self, sfumato, tiny_sd, keys, tmp_path):
         out = tmp_path / "x.png"

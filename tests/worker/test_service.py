@@ -53,14 +53,14 @@ def test_a_place_is_free_again_only_when_its_thread_is() -> None:
 def test_a_taken_port_is_named() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        service = CloudService(lambda: pytest.fail("no session"), throw_away_keys(1).clouds[0])
+        service = CloudService(lambda _: pytest.fail("no session"), throw_away_keys(1).clouds[0])
         with pytest.raises(TransportError, match=rf"cannot listen at 127\.0\.0\.1:{port}: the port is taken"):
             network_loop().run(service.start("127.0.0.1", port))
 
 
 def test_two_clouds_never_share_a_port() -> None:
     with odd_clouds(1) as (addresses, ring):
-        second = CloudService(lambda: pytest.fail("no session"), ring.clouds[0])
+        second = CloudService(lambda _: pytest.fail("no session"), ring.clouds[0])
         with pytest.raises(TransportError, match="the port is taken"):
             network_loop().run(second.start("127.0.0.1", addresses[0].port))
 

@@ -43,7 +43,7 @@ def serve(
         typer.echo(f"{cloud_keys.name} serves {model} at {host}:{bound}")
 
     run_cloud(
-        lambda: CloudSession(served, idle_seconds),
+        lambda peers: CloudSession(served, idle_seconds, peers=peers),
         cloud_keys,
         host=host,
         port=port,

@@ -10,6 +10,8 @@ from sfumato.wire.frame import CHUNK_BYTES, cut, read_frame, write_frame
 
 SERVICE = "sfumato.v1.Cloud"
 METHOD = "Session"
+PEER_METHOD = "Meet"
+"""Opened by another cloud, never by a client."""
 TOKEN_KEY = "sfumato-token"
 """Call metadata that carries the access token, once, when the stream opens."""
 ACCEPTED_KEY = "sfumato-accepted"

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
     from sfumato.transport.nursery import NurseryOrder, Report
-    from sfumato.worker.service import Session
+    from sfumato.worker.service import SessionFactory
 
-    Prepare = Callable[[NurseryOrder], Callable[[], Session]]
+    Prepare = Callable[[NurseryOrder], SessionFactory]
 
 _STDIN = 0
 _WATCH_SECONDS = 0.5
@@ -80,7 +80,7 @@ def _report(reports: int, report: "Report") -> None:
         return
 
 
-def _fork(order: "NurseryOrder", index: int, factory: "Callable[[], Session]", reports: int) -> int:
+def _fork(order: "NurseryOrder", index: int, factory: "SessionFactory", reports: int) -> int:
     nursery = os.getpid()
     child = os.fork()
     if child:
@@ -96,7 +96,7 @@ def _fork(order: "NurseryOrder", index: int, factory: "Callable[[], Session]", r
         os._exit(status)
 
 
-def _be_cloud(order: "NurseryOrder", index: int, factory: "Callable[[], Session]", reports: int) -> int:
+def _be_cloud(order: "NurseryOrder", index: int, factory: "SessionFactory", reports: int) -> int:
     import torch
 
     from sfumato.errors import SfumatoError
@@ -156,7 +156,7 @@ def _bury(children: dict[int, int]) -> None:
             select.select([], [], [], 0.02)
 
 
-def _serve_model(order: "NurseryOrder") -> "Callable[[], Session]":
+def _serve_model(order: "NurseryOrder") -> "SessionFactory":
     from sfumato.models.folder import find_model
     from sfumato.wire.dtypes import WIRE_DTYPES
 
@@ -165,7 +165,7 @@ def _serve_model(order: "NurseryOrder") -> "Callable[[], Session]":
     from sfumato.worker.sessions import CloudSession, serve_model
 
     served = serve_model(model, WIRE_DTYPES[order.dtype])  # type: ignore[index]
-    return lambda: CloudSession(served, order.idle_seconds)
+    return lambda peers: CloudSession(served, order.idle_seconds, peers=peers)
 
 
 def main() -> NoReturn:

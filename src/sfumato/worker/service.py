@@ -13,6 +13,7 @@ import traceback
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from hmac import compare_digest
 from typing import Any, NoReturn, Protocol
 
@@ -24,6 +25,7 @@ from sfumato.transport.keys import CLIENT_NAME, CloudKeys
 from sfumato.transport.stream import (
     ACCEPTED_KEY,
     METHOD,
+    PEER_METHOD,
     SERVICE,
     TOKEN_KEY,
     KeepAlive,
@@ -33,6 +35,8 @@ from sfumato.transport.stream import (
 )
 from sfumato.wire.codec import MAX_DATA_BYTES, Encoded, decode, encode
 from sfumato.wire.messages import Message, Refusal
+from sfumato.transport.peers import Peers
+from sfumato.worker.peers import Reception, StreamedPeers
 from sfumato.worker.reader import Reader, give_up
 
 _LOG = logging.getLogger("sfumato.worker")
@@ -49,6 +53,10 @@ class Session(Protocol):
         """Answers one request; returns a :class:`Refusal` for every error that sfumato raises on purpose."""
 
 
+SessionFactory = Callable[[Peers], Session]
+"""Makes the session of a stream that a client opens, with what it may meet other clouds by."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ServiceLimits:
     """What one cloud grants to its clients."""
@@ -58,19 +66,22 @@ class ServiceLimits:
     """Silence between two frames of a client before its session ends."""
     max_data_bytes: int = MAX_DATA_BYTES
     """Tensors that one request may hold."""
+    peer_seconds: float = 60.0
+    """How long another cloud may let this one wait, in protocols in which they meet."""
     keep_alive: KeepAlive = field(default_factory=KeepAlive)
 
     def __post_init__(self) -> None:
-        if self.max_sessions < 1 or self.idle_seconds <= 0 or self.max_data_bytes < 1:
-            raise ValueError("max_sessions, idle_seconds and max_data_bytes must be positive")
+        if self.max_sessions < 1 or min(self.idle_seconds, self.peer_seconds) <= 0 or self.max_data_bytes < 1:
+            raise ValueError("max_sessions, idle_seconds, max_data_bytes and peer_seconds must be positive")
 
 
 class CloudService:
     """The server of one cloud; start, use and stop it on one event loop."""
 
-    def __init__(self, factory: Callable[[], Session], keys: CloudKeys, limits: ServiceLimits | None = None):
+    def __init__(self, factory: SessionFactory, keys: CloudKeys, limits: ServiceLimits | None = None):
         """Takes a factory of sessions, one for each stream that a client opens."""
         self._factory = factory
+        self._reception = Reception()
         self._keys = keys
         self._limits = limits or ServiceLimits()
         self._num_sessions = 0
@@ -87,7 +98,10 @@ class CloudService:
             [(self._keys.key, self._keys.certificate)], self._keys.authority, require_client_auth=True
         )
         server = grpc.aio.server(options=stream_options(self._limits.keep_alive))
-        methods = {METHOD: grpc.stream_stream_rpc_method_handler(self._session)}
+        methods = {
+            METHOD: grpc.stream_stream_rpc_method_handler(self._session),
+            PEER_METHOD: grpc.stream_stream_rpc_method_handler(self._reception.receive),
+        }
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, methods),))
         target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         try:
@@ -120,13 +134,16 @@ class CloudService:
         # A thread of its own: a session may be suspended in the middle of a computation, and goes on where it began.
         thread = ThreadPoolExecutor(1, thread_name_prefix=f"session-{number}")
         made: list[Session] = []
+        limits = self._limits
+        peers = StreamedPeers(self._reception, self._keys, limits.peer_seconds, limits.keep_alive)
         try:
             await context.send_initial_metadata(((ACCEPTED_KEY, "1"),))
-            await self._converse(context, thread, made, computing)
+            await self._converse(context, thread, partial(self._answer, made, peers), computing)
         except TimeoutError:
             _LOG.info("session %d expired", number)
             await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "the session was idle for too long")
         finally:
+            peers.close()
             thread.submit(made.clear)
             thread.shutdown(wait=False)
             self._release(computing, number)
@@ -149,7 +166,7 @@ class CloudService:
         self,
         context: Any,
         thread: ThreadPoolExecutor,
-        made: list[Session],
+        answer: Callable[[int, Received], tuple[Encoded, bool]],
         computing: list[Future[tuple[Encoded, bool]]],
     ) -> None:
         seq, goes_on = 0, True
@@ -166,7 +183,7 @@ class CloudService:
                     return
                 if received is None:
                     return
-                computing[:] = [thread.submit(self._answer, made, seq, received)]
+                computing[:] = [thread.submit(answer, seq, received)]
                 reply, goes_on = await asyncio.wrap_future(computing[0])
                 # A client may have asked for more meanwhile: the answer travels while the next one is computed.
                 await sending
@@ -176,11 +193,11 @@ class CloudService:
             give_up(sending)
             reader.stop()
 
-    def _answer(self, made: list[Session], seq: int, received: Received) -> tuple[Encoded, bool]:
+    def _answer(self, made: list[Session], peers: Peers, seq: int, received: Received) -> tuple[Encoded, bool]:
         """Decodes, computes and encodes in the session's thread; the flag: does the session go on?"""
         try:
             if not made:
-                made.append(self._factory())
+                made.append(self._factory(peers))
             session = made[0]
             if received.seq != seq:
                 raise WireError(f"request {received.seq} came where {seq} was due; the client is out of step")
@@ -215,7 +232,7 @@ def _log_failure(error: Exception) -> None:
 
 
 def serve(
-    factory: Callable[[], Session],
+    factory: SessionFactory,
     keys: CloudKeys,
     *,
     host: str,
