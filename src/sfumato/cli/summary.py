@@ -41,7 +41,8 @@ def _traffic(report: Report) -> Table:
     table = Table(title=f"{report.spec.name} on {report.model_name}", title_justify="left")
     table.add_column("cloud")
     table.add_column("saw")
-    for heading in ("requests", "sent MB", "received MB"):
+    between = ("to clouds MB",) if any(traffic.between_bytes) else ()
+    for heading in ("requests", "sent MB", "received MB", *between):
         table.add_column(heading, justify="right")
     for index, name in enumerate(traffic.clouds):
         table.add_row(name, report.spec.seen_by(index), *_numbers(report, [index]))
@@ -51,10 +52,13 @@ def _traffic(report: Report) -> Table:
     return table
 
 
-def _numbers(report: Report, clouds: Sequence[int]) -> tuple[str, str, str]:
+def _numbers(report: Report, clouds: Sequence[int]) -> tuple[str, ...]:
+    """Requests and megabytes; those that clouds sent each other only where they did."""
     tallies = [report.traffic.tally(i) for i in clouds]
-    return (
+    between = report.traffic.between_bytes
+    found = (
         f"{sum(t.requests for t in tallies):,}",
         f"{sum(t.sent_bytes for t in tallies) / 1e6:.2f}",
         f"{sum(t.received_bytes for t in tallies) / 1e6:.2f}",
     )
+    return (*found, f"{sum(between[i] for i in clouds) / 1e6:.2f}") if any(between) else found

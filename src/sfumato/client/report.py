@@ -54,6 +54,7 @@ class Report:
                 "sent_bytes": traffic.tally(i).sent_bytes,
                 "received_bytes": traffic.tally(i).received_bytes,
                 "requests": traffic.tally(i).requests,
+                "between_bytes": traffic.between_bytes[i],
             }
             for i, name in enumerate(traffic.clouds)
         ]
@@ -67,6 +68,7 @@ class Report:
             "totals": {
                 "sent_bytes": traffic.sent_bytes,
                 "received_bytes": traffic.received_bytes,
+                "between_bytes": sum(traffic.between_bytes),
                 "rounds": traffic.rounds,
                 "seconds": self.seconds,
                 "waiting_seconds": traffic.waiting_seconds,

@@ -10,7 +10,7 @@ from sfumato.cost.cycles import cycle_of, once_of
 from sfumato.cost.dry_run import DryRun, Round, dry_run
 from sfumato.cost.link import Link
 from sfumato.cost.means import mean
-from sfumato.cost.result import FLOAT_BYTES, Compute, Cost, Sizes, TopicCost
+from sfumato.cost.result import FLOAT_BYTES, Between, Compute, Cost, Sizes, TopicCost
 from sfumato.cost.speeds import UNKNOWN, Speeds, busiest_cloud_flops, mean_seconds, stated_model, step_seconds
 from sfumato.models.denoiser import meta_conditioning
 from sfumato.models.folder import ModelFolder
@@ -64,6 +64,7 @@ def count_cost(
         speeds=speeds,
         parameters=parts.parameters(),
         per_cloud=_by_topic(run.cycle_rounds, len(run.cycle)),
+        between=_between(run.cycle_rounds, len(run.cycle)),
         once=once_of(run, link, compute, speeds),
         compute=compute,
         notes=_notes(spec, guided, speeds),
@@ -105,7 +106,7 @@ def _notes(spec: Spec, guided: bool, speeds: Speeds) -> tuple[str, ...]:
         "below them HTTP/2 and TLS.",
         _repeating(*spec.step_cycle),
         "per_cloud: min and max are single messages at any cloud, total is the busiest cloud's, all_clouds the sum.",
-        f"Modelled: {stated_model(speeds)}.",
+        f"Modelled: {stated_model(speeds, meets=bool(spec.peers_of(0)))}.",
     )
 
 
@@ -140,6 +141,18 @@ def _by_topic(rounds: Sequence[Round], num_steps: int) -> dict[str, TopicCost]:
             cloud_flops=mean(sum(sum(r.cloud_flops) for r in mine), num_steps),
         )
     return out
+
+
+def _between(rounds: Sequence[Round], num_steps: int) -> Between | None:
+    exchanges = [sent for r in rounds for sent in r.between]
+    if not exchanges:
+        return None
+    by_cloud = [sum(sent) for sent in zip(*exchanges, strict=True)]
+    return Between(
+        exchanges=mean(len(exchanges), num_steps),
+        sent_bytes=mean(sum(by_cloud), num_steps),
+        busiest_cloud_bytes=mean(max(by_cloud), num_steps),
+    )
 
 
 def _client_weight_bytes(parts: Skeleton, spec: Spec) -> int:

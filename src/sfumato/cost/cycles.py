@@ -29,6 +29,7 @@ def once_of(run: DryRun, link: Link, compute: Compute, speeds: Speeds) -> Once:
         rounds=beyond_means(run.traffic.rounds, cycle.rounds),
         sent_bytes=beyond_means(run.traffic.sent_bytes, cycle.sent_bytes),
         received_bytes=beyond_means(run.traffic.received_bytes, cycle.received_bytes),
+        between_bytes=beyond_means(sum(run.traffic.between_bytes), cycle.between_bytes),
         seconds=_seconds_once(run, link, speeds),
         client_seconds=computing_seconds(compute.text_encoder_flops + compute.vae_decoder_flops, speeds.client_gflops),
     )
@@ -53,6 +54,7 @@ def _spent(parts: Sequence[Part], num_steps: int) -> Spent:
         rounds=len(rounds),
         sent_bytes=sum(sum(r.sent_bytes) for r in rounds),
         received_bytes=sum(sum(r.received_bytes) for r in rounds),
+        between_bytes=sum(sum(sent) for r in rounds for sent in r.between),
         client_flops=sum(part.client_flops for part in parts),
         cloud_flops=sum(sum(r.cloud_flops) for r in rounds),
     )

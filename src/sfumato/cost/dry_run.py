@@ -4,9 +4,10 @@ Nothing is computed and no weights are read, but every message is the one that a
 are exact. FLOPs are those of the operations that each side dispatches, work done twice at strip borders included.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +21,7 @@ from sfumato.protocols.base import Spec
 from sfumato.protocols.client_half import StepwiseClient
 from sfumato.tensors import Latent
 from sfumato.transport.base import Channel, Delivered, Pending, Reply, Traffic, UnderWay
-from sfumato.transport.in_process import Handler
+from sfumato.transport.in_process import Handler, Handlers, InProcessPeers
 from sfumato.wire.codec import encoded_size
 from sfumato.wire.messages import Message
 from sfumato.worker.sessions import CloudSession, ServedModel
@@ -39,6 +40,8 @@ class Round:
     received_bytes: tuple[int, ...]
     cloud_flops: tuple[int, ...]
     """Per cloud."""
+    between: tuple[tuple[int, ...], ...] = ()
+    """Before the clouds answer they exchange so many messages among themselves: bytes that each cloud sends."""
 
 
 @dataclass(frozen=True)
@@ -89,12 +92,70 @@ class DryRun:
         return [r for step in self.cycle for r in step.rounds]
 
 
-class _WatchedChannel(Channel):
-    """Calls each cloud's handler directly, and writes down who sent, computed and waited for what."""
+class _Answers(NamedTuple):
+    """Of all clouds in one round."""
+
+    replies: list[Message]
+    flops: tuple[int, ...]
+    between: tuple[tuple[int, ...], ...]
+
+
+class _Clouds:
+    """Clouds that take turns."""
 
     def __init__(self, handlers: Sequence[Handler]):
-        super().__init__([f"cloud-{i + 1}" for i in range(len(handlers))])
         self._handlers = handlers
+
+    def answer(self, requests: Sequence[Message], flops_since: Callable[[], int]) -> _Answers:
+        """Asks each; ``flops_since`` counts what was computed since its last call."""
+        found = [(handler(request), flops_since()) for handler, request in zip(self._handlers, requests, strict=True)]
+        return _Answers([reply for reply, _ in found], tuple(flops for _, flops in found), ())
+
+    def end(self) -> None:
+        """Nothing was started."""
+
+
+class _MeetingClouds(_Clouds):
+    """Clouds that wait for each other, each in its thread and with a count of its own."""
+
+    def __init__(self, handlers: Sequence[Handler], peers: Sequence[InProcessPeers]):
+        self._shapes = [ShapesOnly() for _ in handlers]
+        watched = [_inside(shapes, handler) for shapes, handler in zip(self._shapes, handlers, strict=True)]
+        self._threads = Handlers(watched, peers, [f"cloud-{i + 1}" for i in range(len(handlers))])
+        self._peers = peers
+
+    def answer(self, requests: Sequence[Message], flops_since: Callable[[], int]) -> _Answers:  # noqa: ARG002
+        """Asks all at once."""
+        before = [shapes.flops for shapes in self._shapes]
+        replies = [found.reply for found in self._threads.answer(requests)]
+        flops = tuple(shapes.flops - known for shapes, known in zip(self._shapes, before, strict=True))
+        between = tuple(zip(*(peers.take_exchanges() for peers in self._peers), strict=True))
+        return _Answers(replies, flops, between)
+
+    def end(self) -> None:
+        """Ends the threads."""
+        self._threads.end()
+
+
+def _inside(shapes: ShapesOnly, handler: Handler) -> Handler:
+    def handle(request: Message) -> Message:
+        with shapes:
+            return handler(request)
+
+    return handle
+
+
+class _WatchedChannel(Channel):
+    """Calls each cloud's handler directly, and writes down who sent, computed and waited for what.
+
+    Args:
+        handlers: one per cloud.
+        peers: what the clouds meet by, if they do.
+    """
+
+    def __init__(self, handlers: Sequence[Handler], peers: Sequence[InProcessPeers]):
+        super().__init__([f"cloud-{i + 1}" for i in range(len(handlers))])
+        self._clouds: _Clouds = _MeetingClouds(handlers, peers) if peers else _Clouds(handlers)
         self.shapes = ShapesOnly()
         self._flops_seen = 0
         self._rounds: list[Round] = []
@@ -104,13 +165,13 @@ class _WatchedChannel(Channel):
     def _start(self, requests: Sequence[Message], kinds: tuple[type[Message], ...]) -> UnderWay:  # noqa: ARG002
         number = len(self._rounds)
         self._events.append(Event(self._flops_since(), number, is_wait=False))
-        delivered, flops = [], []
-        for handler, request in zip(self._handlers, requests, strict=True):
-            reply = handler(request)
-            delivered.append(Delivered(reply, encoded_size(request), encoded_size(reply), 0.0))
-            flops.append(self._flops_since())
+        answers = self._clouds.answer(requests, self._flops_since)
+        delivered = [
+            Delivered(reply, encoded_size(request), encoded_size(reply), 0.0)
+            for request, reply in zip(requests, answers.replies, strict=True)
+        ]
         sent, received = tuple(d.sent_bytes for d in delivered), tuple(d.received_bytes for d in delivered)
-        self._rounds.append(Round(requests[0].topic, sent, received, tuple(flops)))
+        self._rounds.append(Round(requests[0].topic, sent, received, answers.flops, answers.between))
 
         def deliver() -> list[Delivered]:
             self._events.append(Event(self._flops_since(), number, is_wait=True, is_any=self._takes_any))
@@ -129,6 +190,9 @@ class _WatchedChannel(Channel):
         flops = self.shapes.flops - self._flops_seen
         self._flops_seen = self.shapes.flops
         return flops
+
+    def _end(self) -> None:
+        self._clouds.end()
 
     def take(self) -> Part:
         """What happened since the last call."""
@@ -162,14 +226,16 @@ def dry_run(spec: Spec, unet: nn.Module, latent: Latent, conditioning: Condition
         ValueError: the number of clouds does not fit the picture.
     """
     served = ServedModel(unet=unet, fingerprint=COUNTED_FINGERPRINT)
-    channel = _WatchedChannel([CloudSession(served).handle for _ in range(spec.num_clouds)])
-    open_session(channel, spec, COUNTED_FINGERPRINT)
-    opening = channel.take()
-    with torch.no_grad(), channel.shapes, _remote(spec, unet, channel) as denoiser:
-        steps = []
-        for remaining in reversed(range(sum(spec.step_cycle))):
-            denoiser(latent, _timestep(remaining), conditioning)
-            steps.append(channel.take())
+    peers = InProcessPeers.of_all(spec.num_clouds)
+    handlers = [CloudSession(served, peers=each).handle for each in peers]
+    with _WatchedChannel(handlers, peers if spec.peers_of(0) else []) as channel:
+        open_session(channel, spec, COUNTED_FINGERPRINT)
+        opening = channel.take()
+        with torch.no_grad(), channel.shapes, _remote(spec, unet, channel) as denoiser:
+            steps = []
+            for remaining in reversed(range(sum(spec.step_cycle))):
+                denoiser(latent, _timestep(remaining), conditioning)
+                steps.append(channel.take())
     before = spec.step_cycle.before
     return DryRun(opening=opening, before=tuple(steps[:before]), cycle=tuple(steps[before:]), traffic=channel.traffic)
 

@@ -172,6 +172,7 @@ BOUNDS = {
     "down": "the downlink",
     "client": "the client's computing",
     "clouds": "the busiest cloud's computing",
+    "between": "exchanges between clouds",
 }
 _ALSO = 2 / 3
 """A second bound is named from this share of the first on."""

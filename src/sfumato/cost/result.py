@@ -36,6 +36,18 @@ class TopicCost:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Between:
+    """What clouds send each other in one step, where they meet without the client."""
+
+    exchanges: Mean
+    """In each, every cloud sends to those that need something of it, and waits for theirs."""
+    sent_bytes: Mean
+    """All clouds together."""
+    busiest_cloud_bytes: Mean
+    """That one cloud sends, the one that sends most."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Once:
     """What a run spends once and no step spends again: the handshake, and what a session is told at its start.
 
@@ -45,6 +57,8 @@ class Once:
     rounds: Mean
     sent_bytes: Mean
     received_bytes: Mean
+    between_bytes: Mean = 0
+    """Between clouds, of steps before the first cycle above the mean."""
     seconds: float
     """On the link; of steps before the first cycle all their time above the mean."""
     client_seconds: float | None
@@ -76,6 +90,7 @@ class Spent:
     rounds: int
     sent_bytes: int
     received_bytes: int
+    between_bytes: int
     client_flops: int
     cloud_flops: int
 
@@ -110,6 +125,8 @@ class Cost:
     speeds: Speeds = UNKNOWN
     parameters: Parameters
     per_cloud: dict[str, TopicCost]
+    between: Between | None = None
+    """None where clouds do not meet."""
     once: Once | None
     compute: Compute
     notes: tuple[str, ...]

@@ -43,13 +43,16 @@ class StepSeconds:
     down: float
     client: float | None
     clouds: float | None
+    between: float | None = None
+    """Exchanges between clouds; None where they do not meet."""
     overlapped: float
     """Of all these, what happens at the same time as something else."""
 
     @property
     def total(self) -> float:
         """From the step's start to its end."""
-        return self.latency + self.up + self.down + (self.client or 0.0) + (self.clouds or 0.0) - self.overlapped
+        computing = (self.client or 0.0) + (self.clouds or 0.0)
+        return self.latency + self.up + self.down + computing + (self.between or 0.0) - self.overlapped
 
 
 _ROUNDING = 1e-9
@@ -70,6 +73,7 @@ def step_seconds(step: Part, link: Link, speeds: Speeds) -> StepSeconds:
         down=link.down_seconds(sum(sum(r.received_bytes) for r in rounds)),
         client=computing_seconds(step.client_flops, speeds.client_gflops),
         clouds=computing_seconds(busiest_cloud_flops(rounds), speeds.cloud_gflops),
+        between=sum(between_seconds(r, link) for r in rounds) if any(r.between for r in rounds) else None,
         overlapped=0.0,
     )
     saved = one_by_one.total - _elapsed(step, link, speeds)
@@ -139,6 +143,7 @@ class _World:
         posted, half_trip = self._step.rounds[number], self._link.rtt_milliseconds / 2e3
         self._uplink = max(now, self._uplink) + self._link.up_seconds(sum(posted.sent_bytes))
         work = computing_seconds(max(posted.cloud_flops), self._speeds.cloud_gflops) or 0.0
+        work += between_seconds(posted, self._link)
         self._clouds = max(self._uplink + half_trip, self._clouds) + work
         received = self._link.down_seconds(sum(posted.received_bytes))
         self._downlink = max(self._clouds + half_trip, self._downlink) + received
@@ -151,18 +156,29 @@ def busiest_cloud_flops(rounds: Sequence[Round]) -> int:
     return sum(max(r.cloud_flops) for r in rounds)
 
 
+def between_seconds(posted: Round, link: Link) -> float:
+    """Time of the exchanges between clouds in a round.
+
+    Each cloud is taken to have a link of its own, as slow as the client's: the way to the others is half a round trip, as
+    nobody asks before it sends, and the busiest cloud's bytes take their time on its uplink.
+    """
+    return sum(link.rtt_milliseconds / 2e3 + link.up_seconds(max(sent)) for sent in posted.between)
+
+
 def computing_seconds(flops: int, gflops: float | None) -> float | None:
     """Seconds of some work, or None for an unknown speed."""
     return None if gflops is None else flops / (gflops * 1e9)
 
 
-def stated_model(speeds: Speeds) -> str:
-    """The model behind every modelled second, in a sentence."""
+def stated_model(speeds: Speeds, *, meets: bool = False) -> str:
+    """The model behind every modelled second, in a sentence; ``meets`` where clouds send to each other."""
     unknown = [party for party in ("client", "cloud") if getattr(speeds, f"{party}_gflops") is None]
     left_out = f"; computing time of {' and '.join(unknown)} is not modelled" if unknown else ""
     terms = ["rounds x RTT", "bytes up and bytes down at the link's rates"]
     terms += [] if speeds.client_gflops is None else ["the client's FLOPs at its speed"]
     terms += [] if speeds.cloud_gflops is None else ["the busiest cloud's FLOPs of every round at its speed"]
+    if meets:
+        terms.append("for every exchange between clouds half the RTT and the busiest cloud's bytes at the uplink's rate")
     return (
         f"seconds = {' + '.join(terms)}; within a round nothing overlaps, as a cloud answers what it has read whole, "
         "and rounds overlap only where the protocol has several under way; clouds share the client's "

@@ -111,8 +111,8 @@ class InProcessPeers(Peers):
         self._boxes = boxes
         self._sent_bytes = 0
         self.have_met = False
-        self.exchanges: list[int] = []
-        """Bytes that this cloud sent in each exchange."""
+        """Whether streams were asked for."""
+        self._exchanges: list[int] = []
 
     @classmethod
     def of_all(cls, num_clouds: int) -> list[Self]:
@@ -134,7 +134,7 @@ class InProcessPeers(Peers):
         """Puts messages into the others' boxes, and takes those that are in its own."""
         sizes = [encoded_size(message) for message in sent.values()]
         self._sent_bytes += sum(sizes)
-        self.exchanges.append(sum(sizes))
+        self._exchanges.append(sum(sizes))
         for cloud, message in sent.items():
             self._boxes[self._own, cloud].put(message)
         return {cloud: self._take(cloud, kind) for cloud in due}
@@ -160,3 +160,8 @@ class InProcessPeers(Peers):
         """Bytes since the last call."""
         sent, self._sent_bytes = self._sent_bytes, 0
         return sent
+
+    def take_exchanges(self) -> list[int]:
+        """Bytes that this cloud sent in each exchange since the last call."""
+        found, self._exchanges = self._exchanges, []
+        return found

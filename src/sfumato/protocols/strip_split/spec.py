@@ -151,7 +151,7 @@ class StripSplit(Spec):
             + (
                 "passes borders on."
                 if self.borders == "client"
-                else "that clouds meet: not pooling what they see rests on their word while they are connected."
+                else "that clouds are connected to each other: that they do not pool what they see rests on their word."
             )
         )
 
@@ -200,8 +200,7 @@ class StripSplit(Spec):
 _OF_DIRECT = (
     "Clouds know each other's addresses and hold authenticated connections to one another: that they do not pool what "
     "they see rests on their word alone (borders=client keeps them apart).",
-    "Each cloud receives the group statistics of every other tile by itself, not only those of the whole map "
-    "(borders=client).",
+    "Each cloud receives every other tile's own group statistics, not only those of the whole map (borders=client).",
 )
 
 
