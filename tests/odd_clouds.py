@@ -1,11 +1,13 @@
 """Clouds that behave as a test asks them to; also a nursery of them, as ``python tests/odd_clouds.py``."""
 
+import os
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import psutil
 from torch import Tensor
 
 from sfumato.client.local_clouds import LocalClouds
@@ -82,6 +84,15 @@ def odd_clouds(
 def odd_processes(num_clouds: int = 2, **settings: object) -> LocalClouds:
     """Local clouds, as processes."""
     return LocalClouds("none", num_clouds, nursery=(sys.executable, __file__), **settings)  # type: ignore[arg-type]
+
+
+def process_at(address: CloudAddress) -> psutil.Process:
+    """The cloud process that listens there."""
+    for connection in psutil.net_connections("tcp"):
+        if connection.status == psutil.CONN_LISTEN and connection.laddr.port == address.port and connection.pid:
+            assert connection.pid != os.getpid()
+            return psutil.Process(connection.pid)
+    raise AssertionError(f"nobody listens at {address}")
 
 
 if __name__ == "__main__":

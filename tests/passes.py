@@ -1,6 +1,7 @@
 """One pass of a U-Net over clouds in this process, and of the same U-Net unsplit."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -14,6 +15,7 @@ from sfumato.protocols.strip_split.client import StripSplitClient
 from sfumato.transport.base import Channel
 from sfumato.transport.in_process import InProcessChannel, InProcessPeers
 from sfumato.transport.recording import RecordingChannel
+from sfumato.wire.messages import Message
 from sfumato.worker.sessions import CloudSession
 
 TIMESTEP = torch.tensor(500)
@@ -41,9 +43,16 @@ def split_pass(
     watch: Callable = lambda cloud, handle: handle,
     num_steps=1,
     recorded_to: Path | None = None,
+    tamper: Callable[[int, int, Message], Message] | None = None,
 ) -> Tensor:
-    """The last of some passes over clouds in this process; ``watch`` may wrap what answers for a cloud."""
+    """The last of some passes over clouds in this process.
+
+    ``watch`` may wrap what answers for a cloud, and ``tamper`` is given what one cloud sends another.
+    """
     peers = InProcessPeers.of_all(spec.num_clouds)
+    if tamper:
+        for cloud, each in enumerate(peers):
+            each.exchange = partial(_tampered, cloud, tamper, each.exchange)
     channel: Channel = InProcessChannel(
         [watch(cloud, CloudSession(served(folder), peers=each).handle) for cloud, each in enumerate(peers)], peers
     )
@@ -54,6 +63,10 @@ def split_pass(
             for _ in range(num_steps):
                 prediction = denoiser(latent, TIMESTEP, conditioning)
     return prediction
+
+
+def _tampered(cloud, tamper, exchange, sent, due, kind):
+    return exchange({to: tamper(cloud, to, message) for to, message in sent.items()}, due, kind)
 
 
 @torch.no_grad()

@@ -30,6 +30,7 @@ ROWS = [
     ("tiny_sdxl", StripSplit(num_clouds=2, num_columns=2, attention="qkv", cross_attention="cloud", wire="int8")),
     ("tiny_sd", PromptSet(server_steps="1-1-1", on_no_attribute="plain", wire_dtype="fp32")),
     ("tiny_sdxl", PromptSet(server_steps="1-1-1", on_no_attribute="plain", reuse_maps=False)),
+    ("tiny_sd", StripSplit(num_clouds=4, borders="direct", wire="fp32")),
 ]
 BY_PROTOCOL = [(name, kind) for name, kind in SPECS.items()]
 SMALL = {"height": 32, "width": 32, "num_inference_steps": 2}
@@ -304,6 +305,17 @@ def test_values_that_cannot_be_are_told_by_name(change, sentence):
             {"num_clouds": 6, "num_columns": 2, "cfg_clouds": "separate"},
             "num_clouds must be a multiple of 4 (num_columns=2, cfg_clouds=separate), got 6",
         ),
+        ({"borders": "peers"}, "borders must be one of client, direct, got peers"),
+        (
+            {"borders": "direct", "num_clouds": 1},
+            "borders=direct needs num_clouds of at least 2 (cfg_clouds=shared), got 1: a cloud that has the whole "
+            "picture meets nobody",
+        ),
+        (
+            {"borders": "direct", "num_clouds": 2, "cfg_clouds": "separate"},
+            "borders=direct needs num_clouds of at least 4 (cfg_clouds=separate), got 2: a cloud that has the whole "
+            "picture meets nobody",
+        ),
         (
             {"num_clouds": 1, "num_columns": 2},
             "num_clouds must be a multiple of 2 (num_columns=2, cfg_clouds=shared), got 1",
@@ -320,6 +332,24 @@ def test_a_cloud_of_strip_split_is_told_what_it_sees():
     assert quadrants.seen_by(0) == "tile 1 of 4, without the prompt, the text"
     assert quadrants.seen_by(7) == "tile 4 of 4, with the prompt, the text"
     assert StripSplit(num_clouds=2).seen_by(1) == "tile 2 of 2"
+    meeting = StripSplit(num_clouds=2, borders="direct")
+    assert meeting.seen_by(0) == "tile 1 of 2, other clouds' addresses and statistics"
+
+
+def test_clouds_that_meet_rest_on_their_word_and_the_spec_says_so():
+    apart, meeting = (StripSplit(borders=borders) for borders in ("client", "direct"))
+    assert "rests on their word" in meeting.claim
+    assert "rests on their word" not in apart.claim
+    added = [sentence for sentence in meeting.not_hidden if sentence not in apart.not_hidden]
+    assert ["addresses" in sentence for sentence in added] == [True, False]
+    assert "every other tile's own group statistics" in added[1]
+
+
+def test_only_clouds_of_the_same_half_meet():
+    assert StripSplit(num_clouds=3, borders="direct").peers_of(1) == (0, 2)
+    separate = StripSplit(num_clouds=8, borders="direct", cfg_clouds="separate")
+    assert [separate.peers_of(cloud) for cloud in (0, 5)] == [(1, 2, 3), (4, 6, 7)]
+    assert StripSplit().peers_of(0) == Plain().peers_of(0) == ()
 
 
 def test_several_problems_are_told_together():

@@ -186,7 +186,7 @@ def answer(kind=Surroundings, **changes):
 
 ODD_BEGINNINGS = {
     "another kind": Stray(),
-    "a reply": unchecked(TilePrediction, step=0, lane=0, prediction=floats(1, 4, 4, 8)),
+    "a reply": unchecked(TilePrediction, step=0, lane=0, between_bytes=0, prediction=floats(1, 4, 4, 8)),
     "wrong channels": begin(latent=floats(1, 3, 5, 8)),
     "its tile without the border": begin(latent=floats(1, 4, 4, 8)),
     "the whole latent": begin(latent=floats(1, 4, 8, 8)),

@@ -39,6 +39,11 @@ SPECS = {
     "halves apart, text away": StripSplit(
         num_clouds=2, attention="hidden", cross_attention="cloud", cfg_clouds="separate", wire="fp32"
     ),
+    "clouds that meet": StripSplit(num_clouds=4, borders="direct", wire="int8"),
+    "clouds of each half meet": StripSplit(num_clouds=4, borders="direct", cfg_clouds="separate"),
+    "clouds that meet, halves side by side": StripSplit(
+        num_clouds=3, borders="direct", overlap="halves", stem="clouds", sampler_borders="asked"
+    ),
 }
 
 
@@ -46,6 +51,8 @@ def assert_counts_equal(cost, traffic, steps):
     """Bytes of every topic, way and extreme, and rounds, exactly."""
     per_cloud = [traffic.tally(i) for i in range(cost.clouds)]
     assert cost.once.rounds + steps * cost.rounds == traffic.rounds
+    between = cost.between.sent_bytes if cost.between else 0
+    assert steps * between == sum(traffic.between_bytes)
     assert cost.once.sent_bytes + steps * cost.sent_bytes == sum(t.sent_bytes for t in per_cloud)
     assert cost.once.received_bytes + steps * cost.received_bytes == sum(t.received_bytes for t in per_cloud)
     for topic, spent in cost.per_cloud.items():
@@ -98,6 +105,15 @@ def test_equals_the_counters_of_a_run_over_the_network(tiny_sd):
     assert_counts_equal(cost, run.report.traffic, STEPS)
 
 
+def test_clouds_that_meet_over_the_network_send_what_was_counted(portraits):
+    spec = StripSplit(num_clouds=2, borders="direct")
+    cost = count_cost(portraits, spec, FIVE_G)
+    with PrivatePipeline.from_pretrained("portraits", protocol=spec, scheduler="ddim") as pipe:
+        run = pipe("a red hat", num_inference_steps=STEPS, seed=1, output_type="latent")
+    assert_counts_equal(cost, run.report.traffic, STEPS)
+    assert cost.between.busiest_cloud_bytes == max(run.report.traffic.between_bytes) // STEPS
+
+
 PASSES_OF_SD15 = 1606.6e9
 """FLOPs of both guidance halves of the unsplit U-Net at 512 x 512: the yardstick of the client's share."""
 
@@ -112,6 +128,16 @@ def test_strip_split_on_sd15_costs_what_was_worked_out_by_hand():
     assert round(100 * cost.compute.client_flops / PASSES_OF_SD15, 1) <= 26.8
     # The first projections are computed on both sides.
     assert 1 <= (cost.compute.cloud_flops + cost.compute.client_flops) / PASSES_OF_SD15 < 1.02
+
+
+def test_clouds_that_meet_leave_the_client_attention_alone():
+    cost = counted("sd15", StripSplit(num_clouds=4, borders="direct", wire="int8"))
+    assert cost.rounds == 16, "a beginning that brings the first attention, and 15 more"
+    assert cost.between.exchanges == 67 - 16 - 2 - 5, "all other places but the stem's two and the samplers ahead"
+    assert cost.sent_bytes / 1e6 == pytest.approx(26.1, abs=0.1)
+    apart = counted("sd15", StripSplit(num_clouds=4, wire="int8"))
+    assert cost.compute.client_flops == apart.compute.client_flops
+    assert cost.compute.cloud_flops == apart.compute.cloud_flops
 
 
 def test_strip_split_of_products_asks_less_of_the_client_and_more_of_the_link():

@@ -67,7 +67,19 @@ def test_a_client_that_takes_any_answer_goes_on_with_the_first_to_come():
     assert step_seconds(step, at_once, replace(SPEEDS, cloud_gflops=None)).total == pytest.approx(5, abs=1e-3)
 
 
+def test_exchanges_between_clouds_take_half_a_round_trip_and_the_busiest_clouds_upload():
+    meeting = replace(ROUND, between=((1_000_000, 250_000), (0, 500_000)))
+    step = replace(SERIAL, rounds=(ROUND, meeting))
+    found = step_seconds(step, LINK, SPEEDS)
+    # 0.5 s and 1 s of upload; 0.5 s and 0.5 s.
+    assert found.between == pytest.approx(2.5)
+    assert found.total == pytest.approx(32 + 2.5)
+    assert found.overlapped == 0
+    assert step_seconds(SERIAL, LINK, SPEEDS).between is None
+
+
 def test_the_model_says_what_it_leaves_out():
     assert "computing" not in stated_model(SPEEDS)
     assert "computing time of client and cloud is not modelled" in stated_model(Speeds())
+    assert "between clouds" in stated_model(Speeds(), meets=True)
     assert "busiest cloud's FLOPs" in stated_model(Speeds(cloud_gflops=1))

@@ -17,11 +17,10 @@ from typing import Any
 
 import grpc
 import grpc.aio
-import psutil
 import pytest
 import torch
 
-from odd_clouds import Answer, Ask, odd_clouds, odd_processes
+from odd_clouds import Answer, Ask, odd_clouds, odd_processes, process_at
 from sfumato.errors import AccessRefused, SfumatoError, TransportError, WireError
 from sfumato.transport.address import CloudAddress, parse_addresses
 from sfumato.transport.grpc_client import GrpcChannel
@@ -86,7 +85,7 @@ class TestAccess:
 
     def test_a_cloud_cannot_pass_for_the_client(self) -> None:
         self.refused(
-            "refused our certificate, which is not one for clients",
+            "refused our certificate, which is not the client's",
             lambda ring: replace(ring.client, certificate=ring.clouds[0].certificate, key=ring.clouds[0].key),
         )
 
@@ -193,7 +192,7 @@ class TestDuringARun:
     def test_killed_cloud(self) -> None:
         with odd_processes(2) as clouds, clouds.open_channel() as channel:
             channel.exchange([ask(), ask()], Answer)
-            victim = _process_at(clouds.addresses[1])
+            victim = process_at(clouds.addresses[1])
             timer = threading.Timer(0.3, victim.kill)
             timer.start()
             with within(3), pytest.raises(TransportError, match=r"^cloud-2 .* died"):
@@ -203,7 +202,7 @@ class TestDuringARun:
     def test_frozen_cloud(self) -> None:
         with odd_processes(2) as clouds, clouds.open_channel(keep_alive=FAST) as channel:
             channel.exchange([ask(), ask()], Answer)
-            victim = _process_at(clouds.addresses[1])
+            victim = process_at(clouds.addresses[1])
             victim.suspend()
             try:
                 with within(6), pytest.raises(TransportError, match=r"^cloud-2 .* stopped answering keep-alives"):
@@ -253,14 +252,6 @@ class TestDuringARun:
             pytest.raises(WireError, match="announces 16000000 bytes of tensors; at most 1000"),
         ):
             channel.exchange([Ask(manner="echo", payload=torch.zeros(4_000_000))], Answer)
-
-
-def _process_at(address: CloudAddress) -> psutil.Process:
-    for connection in psutil.net_connections("tcp"):
-        if connection.status == psutil.CONN_LISTEN and connection.laddr.port == address.port and connection.pid:
-            assert connection.pid != os.getpid()
-            return psutil.Process(connection.pid)
-    raise AssertionError(f"nobody listens at {address}")
 
 
 async def _raw_exchange(

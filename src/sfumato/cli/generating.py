@@ -108,12 +108,15 @@ def _pipeline(request: Request, started: LocalClouds | None) -> "PrivatePipeline
 
     from sfumato.client.pipeline import PrivatePipeline
     from sfumato.client.private import private_of
+    from sfumato.client.sessions import require_recordable
     from sfumato.models.folder import find_model
     from sfumato.protocols.settings import parse_spec
     from sfumato.protocols.specs import find_spec
 
     num_clouds = len(request.clouds.split(",")) if request.clouds else request.local_clouds
     spec = parse_spec(find_spec(request.protocol), request.settings, num_clouds)
+    if request.record is not None:
+        require_recordable(spec)
     model = find_model(request.model)
     private = private_of(spec, model, request.device_model, request.taxonomy)
     clouds = _clouds(request, started)

@@ -26,12 +26,8 @@ def open_session(channel: Channel, spec: Spec, model_fingerprint: str) -> None:
         raise ValueError(
             f"{spec.name} is set to {spec.num_clouds} clouds and {channel.num_clouds} were given: make them agree"
         )
-    meets = bool(spec.peers_of(0))
-    if meets and channel.is_recorded:
-        raise Unsupported(
-            "a recording holds what passes through the client, and with borders=direct clouds see what they send each "
-            "other besides: record with borders=client"
-        )
+    if channel.is_recorded:
+        require_recordable(spec)
     hellos = [
         Hello(
             package_version=VERSION,
@@ -44,9 +40,22 @@ def open_session(channel: Channel, spec: Spec, model_fingerprint: str) -> None:
         for index in range(spec.num_clouds)
     ]
     channel.exchange(hellos, Welcome)
-    if meets:
+    if spec.peers_of(0):
         channel.exchange(_introductions(channel, spec), Introduced)
         channel.exchange([Connect()] * spec.num_clouds, Connected)
+
+
+def require_recordable(spec: Spec) -> None:
+    """Refuses to record a run in which clouds meet.
+
+    Raises:
+        Unsupported: they do.
+    """
+    if spec.peers_of(0):
+        raise Unsupported(
+            "a recording holds what passes through the client, and with borders=direct clouds see what they send each "
+            "other besides: record with borders=client"
+        )
 
 
 def _introductions(channel: Channel, spec: Spec) -> list[Introduction]:

@@ -175,7 +175,8 @@ class StreamedPeers(Peers):
             try:
                 if cloud in due:
                     found[cloud] = await stream.receive(due[cloud])
-                self._sent_bytes += await sending
+                sent_bytes = await sending
+                self._sent_bytes += sent_bytes
             except WireError as error:
                 raise WireError(f"{cloud_name(cloud)}: {error}") from error
             except TransportError as error:
