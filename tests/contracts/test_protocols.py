@@ -72,7 +72,15 @@ def test_the_report_is_what_the_document_says(pipe):
     assert json.loads(json.dumps(report)) == report
     assert {key: sorted(value) for key, value in report.items() if isinstance(value, dict) and key != "spec"} == {
         "model": ["fingerprint", "name"],
-        "totals": ["between_bytes", "codec_seconds", "received_bytes", "rounds", "seconds", "sent_bytes", "waiting_seconds"],
+        "totals": [
+            "between_bytes",
+            "codec_seconds",
+            "received_bytes",
+            "rounds",
+            "seconds",
+            "sent_bytes",
+            "waiting_seconds",
+        ],
         "compute": ["client_flops", "client_weight_bytes", "cloud_flops", "cloud_weight_bytes"],
     }
     assert set(report) == {

@@ -229,7 +229,7 @@ def test_a_cloud_that_comes_to_another_kind_of_place_is_named(tiny_sd, at, kind,
 
 
 def test_a_cloud_that_ends_its_step_too_soon_is_named(tiny_sd):
-    early = TilePrediction(step=0, lane=0, prediction=torch.zeros(2, 4, 8, 16))
+    early = TilePrediction(step=0, lane=0, between_bytes=0, prediction=torch.zeros(2, 4, 8, 16))
     pipe = in_process(tiny_sd, replace(ASKING, wire="fp16"))
     pipe._clouds = SpoiltClouds(tiny_sd, 2, lambda reply, count: early if count == 9 else reply, 0)
     with pytest.raises(WireError, match=r"^cloud-1 answered TilePrediction where Border was due"):

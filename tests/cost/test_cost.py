@@ -238,7 +238,7 @@ def test_json_keeps_its_contract():
     assert set(found["parameters"]) == {"text_encoder", "vae_decoder", "unet", "conv", "attention"}
     assert set(found["totals"]) == {"sent_bytes", "received_bytes"}
     assert {"client_flops", "cloud_flops", "client_weight_bytes", "busiest_cloud_flops"} <= set(found["compute"])
-    assert set(found["step_seconds"]) == {"latency", "up", "down", "client", "clouds", "overlapped"}
+    assert set(found["step_seconds"]) == {"latency", "up", "down", "client", "clouds", "between", "overlapped"}
     assert found["speeds"] == {"client_gflops": None, "cloud_gflops": None}
     assert "computing time of client and cloud is not modelled" in found["notes"][-1]
     for spent in found["per_cloud"].values():

@@ -171,7 +171,11 @@ SPOILT = {
     "another format": (lambda e: replace(e, values=e.values.half()), WireError, "float16 where .* float32 was due"),
     "no statistics": (lambda e: replace(e, statistics=None), WireError, "came to .* without statistics"),
     "scales": (lambda e: replace(e, scales=e.values), WireError, "came to .* with scales"),
-    "another step": (lambda e: replace(e, step=e.step + 1), WireError, "belongs to exchange 3 of step 1 where exchange 3"),
+    "another step": (
+        lambda e: replace(e, step=e.step + 1),
+        WireError,
+        "belongs to exchange 3 of step 1 where exchange 3",
+    ),
     "another exchange": (lambda e: replace(e, round=9), WireError, "belongs to exchange 9 of step 0 where exchange 3"),
     "another lane": (lambda e: replace(e, lane=1), WireError, "runs other code or another model"),
     "another place": (lambda e: replace(e, path="elsewhere"), WireError, "runs other code or another model"),
@@ -195,7 +199,7 @@ def test_a_cloud_that_fails_is_named_and_not_those_that_wait_for_it(tiny_sd):
             raise WorkerError("it has had enough")
         return edge
 
-    with pytest.raises(WorkerError, match="^cloud-3: it has had enough"):
+    with pytest.raises(WorkerError, match=r"^cloud-3: it has had enough"):
         split_pass(tiny_sd, spec, *random_inputs(tiny_sd), tamper=fail)
 
 

@@ -36,15 +36,16 @@ def test_what_is_made_can_be_loaded(tmp_path: Path) -> None:
 
 def test_certificates_say_who_may_do_what() -> None:
     ring = throw_away_keys(2, hosts=["10.0.0.1", "example.org"])
-    for pem, names, purpose in (
-        (ring.client.certificate, ["client.sfumato"], ExtendedKeyUsageOID.CLIENT_AUTH),
-        (ring.clouds[0].certificate, ["cloud-1.sfumato"], ExtendedKeyUsageOID.SERVER_AUTH),
-        (ring.clouds[1].certificate, ["cloud-2.sfumato", "example.org"], ExtendedKeyUsageOID.SERVER_AUTH),
+    both = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
+    for pem, names, purposes in (
+        (ring.client.certificate, ["client.sfumato"], [ExtendedKeyUsageOID.CLIENT_AUTH]),
+        (ring.clouds[0].certificate, ["cloud-1.sfumato"], both),
+        (ring.clouds[1].certificate, ["cloud-2.sfumato", "example.org"], both),
     ):
         certificate = x509.load_pem_x509_certificate(pem)
         san = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         assert san.get_values_for_type(x509.DNSName) == names
-        assert list(certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value) == [purpose]
+        assert list(certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value) == purposes
         assert not certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
         public_key = certificate.public_key()
         assert isinstance(public_key, ec.EllipticCurvePublicKey)

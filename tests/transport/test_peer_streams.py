@@ -177,15 +177,18 @@ class TestWhoIsRefused:
             channel.exchange(introductions(addresses), Introduced)
 
     def test_a_run_that_is_known_already(self):
-        with meeting() as (_, addresses, ring), GrpcChannel(addresses, ring.client) as other:
-            with pytest.raises(SfumatoError, match="cloud-2 .*: it knows a run of this name already"):
-                other.exchange(introductions(addresses), Introduced)
+        with (
+            meeting() as (_, addresses, ring),
+            GrpcChannel(addresses, ring.client) as other,
+            pytest.raises(SfumatoError, match=r"cloud-2 .*: it knows a run of this name already"),
+        ):
+            other.exchange(introductions(addresses), Introduced)
 
     def test_an_introduction_with_ports_that_cannot_be(self):
         def spoil(told):
             told[1] = replace(told[1], ports=(70_000,))
 
-        with pytest.raises(SfumatoError, match="cloud-2 .*: an introduction cannot be followed"), meeting(spoil=spoil):
+        with pytest.raises(SfumatoError, match=r"cloud-2 .*: an introduction cannot be followed"), meeting(spoil=spoil):
             pass
 
 
@@ -274,7 +277,9 @@ class TestDuringARun:
     def test_a_message_larger_than_what_is_due_takes_no_memory(self):
         with meeting() as (channel, _, _):
             connected(channel)
-            with pytest.raises(SfumatoError, match=r"^cloud-1 .*: cloud-2: 'Ask' announces 4000000 bytes of tensors; at"):
+            with pytest.raises(
+                SfumatoError, match=r"^cloud-1 .*: cloud-2: 'Ask' announces 4000000 bytes of tensors; at"
+            ):
                 channel.exchange([asks("narrow")[0], asks("", "meet", size=1_000_000)[1]], Answer)
 
     def test_a_session_that_ends_wakes_its_thread_and_leaves_nothing_expected(self):

@@ -39,7 +39,9 @@ class NetworkClouds:
 
 @pytest.fixture
 def network(tiny_sd):
-    with odd_clouds(2, factory=lambda peers: CloudSession(served(tiny_sd), peers=peers), limits=ServiceLimits(max_sessions=1)) as found:
+    with odd_clouds(
+        2, factory=lambda peers: CloudSession(served(tiny_sd), peers=peers), limits=ServiceLimits(max_sessions=1)
+    ) as found:
         yield NetworkClouds(*found)
 
 

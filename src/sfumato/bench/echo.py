@@ -1,7 +1,6 @@
 """Clouds that send back what they get: the network without any computing."""
 
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -10,7 +9,7 @@ from torch import Tensor
 from sfumato.transport.nursery import NurseryOrder
 from sfumato.wire.messages import Message
 from sfumato.worker.prefork import run
-from sfumato.worker.service import Session
+from sfumato.worker.service import SessionFactory
 
 ECHO_NURSERY = (sys.executable, "-m", "sfumato.bench.echo")
 """Command for :class:`~sfumato.client.local_clouds.LocalClouds`."""
@@ -36,8 +35,8 @@ class EchoSession:
         return message
 
 
-def _prepare(_: NurseryOrder) -> Callable[[], Session]:
-    return EchoSession
+def _prepare(_: NurseryOrder) -> SessionFactory:
+    return lambda _: EchoSession()
 
 
 def main() -> NoReturn:

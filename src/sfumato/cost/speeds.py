@@ -159,8 +159,8 @@ def busiest_cloud_flops(rounds: Sequence[Round]) -> int:
 def between_seconds(posted: Round, link: Link) -> float:
     """Time of the exchanges between clouds in a round.
 
-    Each cloud is taken to have a link of its own, as slow as the client's: the way to the others is half a round trip, as
-    nobody asks before it sends, and the busiest cloud's bytes take their time on its uplink.
+    Each cloud is taken to have a link of its own, as slow as the client's: the way to the others is half a round trip,
+    as nobody asks before it sends, and the busiest cloud's bytes take their time on its uplink.
     """
     return sum(link.rtt_milliseconds / 2e3 + link.up_seconds(max(sent)) for sent in posted.between)
 
@@ -178,7 +178,9 @@ def stated_model(speeds: Speeds, *, meets: bool = False) -> str:
     terms += [] if speeds.client_gflops is None else ["the client's FLOPs at its speed"]
     terms += [] if speeds.cloud_gflops is None else ["the busiest cloud's FLOPs of every round at its speed"]
     if meets:
-        terms.append("for every exchange between clouds half the RTT and the busiest cloud's bytes at the uplink's rate")
+        terms.append(
+            "for every exchange between clouds half the RTT and the busiest cloud's bytes at the uplink's rate"
+        )
     return (
         f"seconds = {' + '.join(terms)}; within a round nothing overlaps, as a cloud answers what it has read whole, "
         "and rounds overlap only where the protocol has several under way; clouds share the client's "

@@ -117,6 +117,6 @@ async def open_peer_stream(
 
 def _refused(address: CloudAddress) -> str:
     return (
-        f"it cannot open a stream to {address}: clouds must reach each other where the client reaches them, and hold keys "
-        "that were made together"
+        f"it cannot open a stream to {address}: clouds must reach each other where the client reaches them, and hold "
+        "keys that were made together"
     )

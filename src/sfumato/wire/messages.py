@@ -64,8 +64,8 @@ class Introduction(Message):
 
     Only where the spec lets clouds meet. The fields below have an entry for each of these clouds.
 
-    Reveals: the other clouds' addresses, a random name for the run, and a random secret for each pair of clouds. Nothing
-    about prompt or picture.
+    Reveals: the other clouds' addresses, a random name for the run, and a random secret for each pair of clouds.
+    Nothing about prompt or picture.
     """
 
     run: str

@@ -1,8 +1,8 @@
 """The streams between one cloud and others: who is expected, who comes, and whom this cloud opens a stream to.
 
-A cloud contacts nobody but the clouds that its client introduced, and sends nothing before the other side has proved that
-cloud's name under the authority of its own keys. Of two clouds the one with the lower number opens the stream, and proves
-its own name, and then the secret that the client gave to these two for this run.
+A cloud contacts nobody but the clouds that its client introduced, and sends nothing before the other side has proved
+that cloud's name under the authority of its own keys. Of two clouds the one with the lower number opens the stream; it
+proves its own name, and then that it knows the secret that the client gave to these two for this run.
 """
 
 import asyncio
@@ -255,4 +255,3 @@ def _addresses(introduction: Introduction) -> dict[int, CloudAddress]:
         }
     except ValueError as error:
         raise WireError(f"an introduction cannot be followed: {error}") from error
-

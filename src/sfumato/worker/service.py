@@ -22,6 +22,7 @@ import grpc.aio
 
 from sfumato.errors import TransportError, WireError
 from sfumato.transport.keys import CLIENT_NAME, CloudKeys
+from sfumato.transport.peers import Peers
 from sfumato.transport.stream import (
     ACCEPTED_KEY,
     METHOD,
@@ -35,7 +36,6 @@ from sfumato.transport.stream import (
 )
 from sfumato.wire.codec import MAX_DATA_BYTES, Encoded, decode, encode
 from sfumato.wire.messages import Message, Refusal
-from sfumato.transport.peers import Peers
 from sfumato.worker.peers import Reception, StreamedPeers
 from sfumato.worker.reader import Reader, give_up
 

@@ -64,9 +64,7 @@ class CloudSession:
         peers: what to meet other clouds with, where the protocol asks for it.
     """
 
-    def __init__(
-        self, served: ServedModel, idle_seconds: float = DEFAULT_IDLE_SECONDS, *, peers: Peers | None = None
-    ):
+    def __init__(self, served: ServedModel, idle_seconds: float = DEFAULT_IDLE_SECONDS, *, peers: Peers | None = None):
         self._served = served
         self._idle_seconds = idle_seconds
         self._peers = peers

@@ -106,8 +106,8 @@ class Edges:
     def _check(self, cloud: str, edge: Edge, place: Place, due: _Due) -> None:
         if (edge.step, edge.lane, edge.round, edge.path) != (self._step, self._lane, self._round, place.path):
             raise WireError(
-                f"{cloud} sent what belongs to exchange {edge.round} of step {edge.step} where exchange {self._round} of "
-                f"step {self._step} was due, at {place.path}: it runs other code or another model"
+                f"{cloud} sent what belongs to exchange {edge.round} of step {edge.step} where exchange {self._round} "
+                f"of step {self._step} was due, at {place.path}: it runs other code or another model"
             )
         for name in ("statistics", "values", "scales"):
             tensor, wanted = getattr(edge, name), due[name]

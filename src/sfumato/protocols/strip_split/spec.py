@@ -99,8 +99,8 @@ class StripSplit(Spec):
             found.append("overlap=halves needs cfg_clouds=shared: clouds of their own overlap already")
         if self.borders == "direct" and self.num_clouds < 2 * self.num_halves:
             found.append(
-                f"borders=direct needs num_clouds of at least {2 * self.num_halves} (cfg_clouds={self.cfg_clouds}), got "
-                f"{self.num_clouds}: a cloud that has the whole picture meets nobody"
+                f"borders=direct needs num_clouds of at least {2 * self.num_halves} (cfg_clouds={self.cfg_clouds}), "
+                f"got {self.num_clouds}: a cloud that has the whole picture meets nobody"
             )
         return found
 
@@ -265,11 +265,11 @@ class Border(Meeting):
 
 @dataclass(frozen=True, kw_only=True)
 class Edge(Meeting):
-    """Cloud to cloud, with ``borders=direct``: the cells of its tile that lie around the receiver's, and its statistics.
+    """Cloud to cloud, with ``borders=direct``: the sender's cells that lie around the receiver's tile, and statistics.
 
     Reveals: to the cloud that it is sent to, the sender's cells in the line around the receiver's tile at this layer,
-    as :class:`Surroundings` would; mean and variance of each group over the sender's tile, which the client never passes
-    on.
+    as :class:`Surroundings` would; mean and variance of each group over the sender's tile, which the client never
+    passes on.
     """
 
     topic: ClassVar[str] = "edge"
