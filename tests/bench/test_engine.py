@@ -1,11 +1,13 @@
 """One step in one process: its time, and its numbers."""
 
+import pytest
 import torch
 
 from sfumato.bench.engine import EngineRequest, measure
 from sfumato.bench.fidelity import FidelityRequest, measure_one_pass
 from sfumato.bench.kernel_clock import KernelClock, idle
 from sfumato.bench.ways import named_way
+from sfumato.errors import Unsupported
 
 
 def test_the_clock_sees_operators_and_not_python():
@@ -56,6 +58,17 @@ def test_a_wider_wire_is_closer_in_one_pass(tiny_sd):
         scheduler="ddim",
         out=None,
     )
-    ways = [named_way(f"strip-split wire={wire}", 2) for wire in ("fp32", "fp16", "int8")]
-    fp32, fp16, int8 = (row.decibels for row in measure_one_pass(request, ways, lambda _: None))
+    wires = ("wire=fp32", "wire=fp16", "wire=int8", "wire=fp16 borders=direct")
+    ways = [named_way(f"strip-split {wire}", 2) for wire in wires]
+    fp32, fp16, int8, direct = (row.decibels for row in measure_one_pass(request, ways, lambda _: None))
     assert fp32 >= 120 > fp16 >= 80 > int8 > 50
+    assert direct == fp16
+
+
+def test_clouds_that_meet_are_not_timed_in_one_thread(tiny_sd):
+    way = named_way("strip-split borders=direct", 2)
+    request = EngineRequest(
+        model=str(tiny_sd.path), ways=[], num_clouds=[], repeats=1, threads=1, height=32, width=32, out=None
+    )
+    with pytest.raises(Unsupported, match="clouds that meet have one each: measure strip-split borders=direct, n = 2"):
+        measure(request, [way], lambda _: None)

@@ -82,6 +82,12 @@ def test_outputs_that_would_fall_on_each_other(refused, tmp_path):
     assert "it is a folder; name a file" in refused(2, "--out", tmp_path / "folder.png")
 
 
+def test_a_recording_of_clouds_that_meet(refused, tmp_path):
+    sentence = refused(1, "--set", "borders=direct", "--record", tmp_path / "rec")
+    assert "record with borders=client" in sentence
+    assert not (tmp_path / "rec").exists()
+
+
 def test_a_model_that_is_not_there(refused):
     assert "no model 'nosuch': give a folder" in refused(1, model="nosuch")
 

@@ -36,7 +36,7 @@ from sfumato.models.loading import load_decoder, load_unet
 from sfumato.protocols.client_half import StepwiseClient
 from sfumato.randomness import seeded_generator
 from sfumato.tensors import Latent
-from sfumato.transport.in_process import Handler, InProcessChannel
+from sfumato.transport.in_process import Handler, InProcessChannel, InProcessPeers
 from sfumato.wire.codec import decode, encode
 from sfumato.wire.messages import Message
 from sfumato.worker.sessions import CloudSession, ServedModel, serve_model
@@ -142,8 +142,9 @@ class Bench:
         unet = load_unet(self.model, half.keeps)
         half.check(unet, tuple(self.latent.shape), self.conditioning.batch)
         carrier = Carrier()
-        clouds = [carrier.cloud(CloudSession(self.served)) for _ in range(way.spec.num_clouds)]
-        with InProcessChannel(clouds) as channel:
+        peers = InProcessPeers.of_all(way.spec.num_clouds)
+        clouds = [carrier.cloud(CloudSession(self.served, peers=each)) for each in peers]
+        with InProcessChannel(clouds, peers) as channel:
             open_session(channel, way.spec, self.served.fingerprint)
             with half.denoiser(unet, channel) as denoiser:
                 yield lambda: denoiser(self.latent, torch.tensor(_TIMESTEP), self.conditioning), carrier
@@ -179,7 +180,15 @@ def _timed(way: Way | None, step: Step, repeats: int, carrier: Carrier) -> StepT
 
 
 def measure(request: EngineRequest, ways: Sequence[Way], progress: Callable[[str], None]) -> list[StepTimes]:
-    """The unsplit model, then every way."""
+    """The unsplit model, then every way.
+
+    Raises:
+        Unsupported: clouds meet, each in a thread of its own, and one thread is timed.
+    """
+    if meeting := [way.name for way in ways if way.spec.peers_of(0)]:
+        raise Unsupported(
+            f"one thread is timed, and clouds that meet have one each: measure {meeting[0]} with bench steps"
+        )
     before = torch.get_num_threads()
     torch.set_num_threads(request.threads)
     try:
