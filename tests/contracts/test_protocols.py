@@ -320,6 +320,10 @@ def test_values_that_cannot_be_are_told_by_name(change, sentence):
             "picture meets nobody",
         ),
         (
+            {"borders": "direct", "num_clouds": 10**12},
+            "borders=direct takes at most 64 clouds, got 1000000000000: every two hold a stream",
+        ),
+        (
             {"borders": "direct", "num_clouds": 2, "cfg_clouds": "separate"},
             "borders=direct needs num_clouds of at least 4 (cfg_clouds=separate), got 2: a cloud that has the whole "
             "picture meets nobody",

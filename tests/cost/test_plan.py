@@ -177,6 +177,15 @@ class TestWhatIsSaid:
         assert hides_less(StripSplit(num_clouds=2)) == ["Each cloud sees 1/2 of the picture, where the default is 1/4."]
         assert hides_less(StripSplit(num_clouds=8)) == []
 
+    def test_clouds_that_meet_are_compared_only_where_they_are_asked_for(self):
+        assert all(c.is_reference or c.spec().borders == "client" for c in candidates(CLOUDS, WIRES, ()))
+        (asked, *_) = candidates((2,), ("fp16",), ("borders=direct",))
+        plan = planned([asked])
+        assert plan.recommended.spec.borders == "direct"
+        found = notes(plan, Conditions(model=TINY, link=FIVE_G))
+        assert sum("Not hidden with these settings" in note for note in found) == 3, "fewer tiles, and two of meeting"
+        assert "exchange between clouds" in found[0]
+
     def test_the_command_makes_the_same_spec(self):
         conditions = Conditions(model=TINY, link=FIVE_G, speeds=STRONG, height=32)
         pairs = ("num_columns=2", "attention=qkv", "wire=int8", "cross_attention=cloud")

@@ -13,14 +13,14 @@ from sfumato.client.pipeline import PrivatePipeline
 from sfumato.errors import SfumatoError
 from sfumato.protocols.strip_split.spec import StripSplit
 
-SPEC = StripSplit(num_clouds=4, borders="direct", overlap="halves", wire="fp32")
+SPEC = StripSplit(num_clouds=2, borders="direct", overlap="halves", wire="fp32")
 SMALL = {"num_inference_steps": 2, "seed": 4, "output_type": "latent"}
 
 
 def test_they_paint_the_picture_of_one_process_and_when_one_dies_the_run_ends_and_names_it(portraits):
     with LocalClouds(portraits.path, SPEC.num_clouds) as clouds:
         pipe = PrivatePipeline(portraits, SPEC, clouds, torch_dtype=torch.float32, scheduler="ddim")
-        theirs = in_process(portraits, StripSplit(num_clouds=4, wire="fp32"))("a red hat", **SMALL).images
+        theirs = in_process(portraits, StripSplit(num_clouds=2, wire="fp32"))("a red hat", **SMALL).images
         run = pipe("a red hat", **SMALL)
         assert error(run.images, theirs) <= 1e-4
         assert min(run.report.traffic.between_bytes) > 1e5

@@ -4,6 +4,7 @@ Nothing is computed and no weights are read, but every message is the one that a
 are exact. FLOPs are those of the operations that each side dispatches, work done twice at strip borders included.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -100,14 +101,26 @@ class _Answers(NamedTuple):
     between: tuple[tuple[int, ...], ...]
 
 
-class _Clouds:
-    """Clouds that take turns."""
+class _Clouds(ABC):
+    """What answers the requests of a round."""
+
+    @abstractmethod
+    def answer(self, requests: Sequence[Message], flops_since: Callable[[], int]) -> _Answers:
+        """Asks every cloud; ``flops_since`` counts what this thread computed since its last call."""
+
+    @abstractmethod
+    def end(self) -> None:
+        """Ends what was started."""
+
+
+class _TakingTurns(_Clouds):
+    """Clouds that do not meet."""
 
     def __init__(self, handlers: Sequence[Handler]):
         self._handlers = handlers
 
     def answer(self, requests: Sequence[Message], flops_since: Callable[[], int]) -> _Answers:
-        """Asks each; ``flops_since`` counts what was computed since its last call."""
+        """Asks one after another."""
         found = [(handler(request), flops_since()) for handler, request in zip(self._handlers, requests, strict=True)]
         return _Answers([reply for reply, _ in found], tuple(flops for _, flops in found), ())
 
@@ -115,7 +128,7 @@ class _Clouds:
         """Nothing was started."""
 
 
-class _MeetingClouds(_Clouds):
+class _Meeting(_Clouds):
     """Clouds that wait for each other, each in its thread and with a count of its own."""
 
     def __init__(self, handlers: Sequence[Handler], peers: Sequence[InProcessPeers]):
@@ -155,7 +168,7 @@ class _WatchedChannel(Channel):
 
     def __init__(self, handlers: Sequence[Handler], peers: Sequence[InProcessPeers]):
         super().__init__([f"cloud-{i + 1}" for i in range(len(handlers))])
-        self._clouds: _Clouds = _MeetingClouds(handlers, peers) if peers else _Clouds(handlers)
+        self._clouds: _Clouds = _Meeting(handlers, peers) if peers else _TakingTurns(handlers)
         self.shapes = ShapesOnly()
         self._flops_seen = 0
         self._rounds: list[Round] = []

@@ -114,12 +114,14 @@ def _recommendation(plan: Plan, conditions: Conditions, num_steps: int) -> list[
 
 def notes(plan: Plan, conditions: Conditions) -> list[str]:
     """What the figures mean, what was left out, and what is not hidden, a sentence or two each."""
+    meets = any(choice.spec.peers_of(0) for choice in plan.choices)
     last = "clouds" if conditions.speeds.cloud_gflops else "client" if conditions.speeds.client_gflops else "down"
+    last = "between" if meets else last
     has_cycles = any(c.cost.cycle for c in plan.choices)
     or_mean = ", or the mean of a cycle with attention_every," if has_cycles else ","
     reused = ", or with attention_every what attention gave is used again" if has_cycles else ""
     found = [
-        f"Modelled: {stated_model(conditions.speeds)}.",
+        f"Modelled: {stated_model(conditions.speeds, meets=meets)}.",
         f"Counted by dry runs: one step after the first{or_mean} all clouds together, headers and frames included; "
         "MB and GB are 10^6 and 10^9 bytes. client GB are weights as fp32, text encoders and decoder included; "
         "activations come on top.",
@@ -134,7 +136,8 @@ def notes(plan: Plan, conditions: Conditions) -> list[str]:
     if conditions.speeds.client_gflops is None:
         found.append("Give --client-gflops: without it a weak client is taken for an endlessly fast one.")
     found.append(
-        "Not compared unless asked for: what hides less than the defaults (--set cross_attention=cloud, --clouds 2)."
+        "Not compared unless asked for: what hides less than the defaults (--set cross_attention=cloud, --set "
+        "borders=direct, --clouds 2)."
     )
     if pooled := _pooled_text(conditions):
         found.append(pooled)

@@ -1,4 +1,4 @@
-"""The streams between one cloud and others: who is expected, who comes, and whom this cloud opens a stream to.
+"""The streams between one cloud and the others of a run, as a session uses them.
 
 A cloud contacts nobody but the clouds that its client introduced, and sends nothing before the other side has proved
 that cloud's name under the authority of its own keys. Of two clouds the one with the lower number opens the stream; it
@@ -6,85 +6,25 @@ proves its own name, and then that it knows the secret that the client gave to t
 """
 
 import asyncio
-import logging
-import re
 from collections.abc import Callable, Coroutine, Mapping
-from hmac import compare_digest
 from typing import Any, TypeVar
-
-import grpc
 
 from sfumato.errors import AccessRefused, TransportError, WireError
 from sfumato.transport.address import CloudAddress
 from sfumato.transport.certificates import is_for_clients
 from sfumato.transport.keys import CloudKeys, cloud_name
-from sfumato.transport.peer_stream import RUN_KEY, PeerStream, open_peer_stream
+from sfumato.transport.peer_stream import PeerStream, open_peer_stream
 from sfumato.transport.peers import Found, Peers
-from sfumato.transport.stream import ACCEPTED_KEY, TOKEN_KEY, KeepAlive, Received
+from sfumato.transport.stream import KeepAlive, Received
 from sfumato.wire.codec import Encoded, decode, encode
 from sfumato.wire.messages import Introduction, Message
 from sfumato.worker.reader import give_up
+from sfumato.worker.reception import Expected, Key, Reception
 
-_LOG = logging.getLogger("sfumato.worker")
 _GRACE_SECONDS = 1.0
 """Before a stream that ended is reported: a cloud that ended it for a reason tells the client so first."""
-_NAME = re.compile(r"cloud-([1-9]\d{0,5})\.sfumato")
 
 Result = TypeVar("Result")
-Key = tuple[str, int]
-"""A run, and one of its clouds."""
-
-
-class Expected:
-    """A stream that another cloud will open."""
-
-    def __init__(self, secret: str):
-        self._secret = secret
-        self.stream: asyncio.Future[PeerStream] = asyncio.get_running_loop().create_future()
-
-    def opens_with(self, secret: str) -> bool:
-        """Whether this is the secret, and the stream has not come yet."""
-        return compare_digest(secret.encode(), self._secret.encode()) and not self.stream.done()
-
-
-class Reception:
-    """All streams that other clouds open to this one; on the service's event loop."""
-
-    def __init__(self) -> None:
-        self.expected: dict[Key, Expected] = {}
-        self._running: set[asyncio.Task[None]] = set()
-
-    def run(self, work: Coroutine[Any, Any, None]) -> None:
-        """Runs what nobody waits for."""
-        task = asyncio.ensure_future(work)
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
-
-    async def receive(self, _: object, context: Any) -> None:
-        """Handles one stream, from its opening to its end.
-
-        A stream of an unknown run and one with a wrong secret are refused in the same words.
-        """
-        metadata = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
-        cloud = _cloud_of(context.auth_context().get("x509_subject_alternative_name", ()))
-        if cloud is None:
-            _LOG.warning("a certificate that is no cloud's was refused where clouds meet")
-            await context.abort(grpc.StatusCode.PERMISSION_DENIED, "not a cloud's certificate")
-            return
-        expected = self.expected.get((metadata.get(RUN_KEY, ""), cloud))
-        if expected is None or not expected.opens_with(metadata.get(TOKEN_KEY, "")):
-            _LOG.warning("%s was refused: it is not expected in this run", cloud_name(cloud))
-            await context.abort(grpc.StatusCode.UNAUTHENTICATED, "not expected")
-            return
-        ended = asyncio.Event()
-        expected.stream.set_result(PeerStream(context.read, context.write, ended.set))
-        await context.send_initial_metadata(((ACCEPTED_KEY, "1"),))
-        await ended.wait()
-
-
-def _cloud_of(names: Any) -> int | None:
-    found = (_NAME.fullmatch(name.decode("ascii", "replace")) for name in names)
-    return next((int(match[1]) - 1 for match in found if match), None)
 
 
 class StreamedPeers(Peers):

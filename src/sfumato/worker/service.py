@@ -36,8 +36,9 @@ from sfumato.transport.stream import (
 )
 from sfumato.wire.codec import MAX_DATA_BYTES, Encoded, decode, encode
 from sfumato.wire.messages import Message, Refusal
-from sfumato.worker.peers import Reception, StreamedPeers
+from sfumato.worker.peers import StreamedPeers
 from sfumato.worker.reader import Reader, give_up
+from sfumato.worker.reception import Reception
 
 _LOG = logging.getLogger("sfumato.worker")
 

@@ -18,6 +18,9 @@ from sfumato.wire.messages import Message
 WARM_UP_STEPS = 4
 """Steps at the start that reuse nothing: the picture still changes much."""
 
+MOST_MEETING = 64
+"""Clouds that may meet; the number comes from a client, and each cloud holds a stream to every other."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class StripSplit(Spec):
@@ -101,6 +104,10 @@ class StripSplit(Spec):
             found.append(
                 f"borders=direct needs num_clouds of at least {2 * self.num_halves} (cfg_clouds={self.cfg_clouds}), "
                 f"got {self.num_clouds}: a cloud that has the whole picture meets nobody"
+            )
+        if self.borders == "direct" and self.num_clouds > MOST_MEETING:
+            found.append(
+                f"borders=direct takes at most {MOST_MEETING} clouds, got {self.num_clouds}: every two hold a stream"
             )
         return found
 
