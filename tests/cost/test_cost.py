@@ -52,7 +52,7 @@ def assert_counts_equal(cost, traffic, steps):
     per_cloud = [traffic.tally(i) for i in range(cost.clouds)]
     assert cost.once.rounds + steps * cost.rounds == traffic.rounds
     between = cost.between.sent_bytes if cost.between else 0
-    assert steps * between == sum(traffic.between_bytes)
+    assert cost.once.between_bytes + steps * between == sum(traffic.between_bytes)
     assert cost.once.sent_bytes + steps * cost.sent_bytes == sum(t.sent_bytes for t in per_cloud)
     assert cost.once.received_bytes + steps * cost.received_bytes == sum(t.received_bytes for t in per_cloud)
     for topic, spent in cost.per_cloud.items():

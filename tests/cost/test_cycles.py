@@ -31,6 +31,7 @@ SPECS = {
     ),
     "every second, differences": StripSplit(num_clouds=2, attention_every=2, wire="int8", differences="int4"),
     "differences": StripSplit(num_clouds=2, wire="int8", differences="int4"),
+    "every second, clouds that meet": StripSplit(num_clouds=2, attention_every=2, borders="direct"),
 }
 
 
@@ -65,6 +66,7 @@ def totals(cost, num_steps):
         cost.once.rounds + num_steps * cost.rounds,
         cost.once.sent_bytes + num_steps * cost.sent_bytes,
         cost.once.received_bytes + num_steps * cost.received_bytes,
+        cost.once.between_bytes + num_steps * (cost.between.sent_bytes if cost.between else 0),
     )
 
 
@@ -76,7 +78,8 @@ def test_equals_the_counters_of_a_run_after_every_cycle(tiny_sd, name):
     traffic = traffic_after_steps(tiny_sd, spec, before + 2 * length)
     for num_steps in range(before, before + 2 * length + 1, length):
         counted = traffic[num_steps - 1]
-        assert totals(cost, num_steps) == (counted.rounds, counted.sent_bytes, counted.received_bytes)
+        between = sum(counted.between_bytes)
+        assert totals(cost, num_steps) == (counted.rounds, counted.sent_bytes, counted.received_bytes, between)
     earlier, later = traffic[-1 - length].by_topic, traffic[-1].by_topic
     for topic, spent in cost.per_cloud.items():
         tallies = [(a[topic], b[topic]) for a, b in zip(earlier, later, strict=True)]
@@ -151,7 +154,9 @@ def test_json_has_means_and_the_whole_numbers_behind_them():
     found = json.loads(run_cost("--set", "attention_every=2", "--format", "json").stdout)
     before, each = found["cycle"]["before"], found["cycle"]["each"]
     assert (
-        set(before) == set(each) == {"steps", "rounds", "sent_bytes", "received_bytes", "client_flops", "cloud_flops"}
+        set(before)
+        == set(each)
+        == {"steps", "rounds", "sent_bytes", "received_bytes", "between_bytes", "client_flops", "cloud_flops"}
     )
     assert all(type(number) is int for number in (*before.values(), *each.values()))
     assert found["rounds"] == each["rounds"] / 2

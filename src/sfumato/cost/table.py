@@ -81,11 +81,11 @@ def _summary(cost: Cost) -> list[str]:
             )
         ),
     ]
-    if cost.between:
+    if between := cost.between:
         lines.insert(
             1,
-            f"between clouds: {mean_text(cost.between.exchanges)} exchanges, {human_bytes(cost.between.sent_bytes)} in all, "
-            f"{human_bytes(cost.between.busiest_cloud_bytes)} from the busiest cloud",
+            f"between clouds: {mean_text(between.exchanges)} exchanges, {human_bytes(between.sent_bytes)} in all, "
+            f"{human_bytes(between.busiest_cloud_bytes)} from the busiest cloud",
         )
     if cost.once:
         beyond = ", beyond the means" if cost.cycle else ""
