@@ -101,7 +101,7 @@ def test_a_cycle_of_means_is_its_whole_numbers(every):
     for num_cycles in (0, 1, 6):
         spent = (a + num_cycles * b for a, b in zip(astuple(start), astuple(each), strict=True))
         num_steps, *counters = spent
-        assert totals(cost, num_steps) == tuple(counters[:3])
+        assert totals(cost, num_steps) == tuple(counters[:4])
     assert (cost.compute.client_flops * every, cost.compute.cloud_flops * every) == (
         each.client_flops,
         each.cloud_flops,
