@@ -180,9 +180,9 @@ class TestWhatIsSaid:
     def test_clouds_that_meet_are_compared_only_where_they_are_asked_for(self):
         assert all(c.is_reference or c.spec().borders == "client" for c in candidates(CLOUDS, WIRES, ()))
         (asked, *_) = candidates((2,), ("fp16",), ("borders=direct",))
-        plan = planned([asked])
+        plan = planned([asked], speeds=Speeds())
         assert plan.recommended.spec.borders == "direct"
-        found = notes(plan, Conditions(model=TINY, link=FIVE_G))
+        found = notes(plan, Conditions(model=TINY, link=FIVE_G, speeds=Speeds()))
         assert sum("Not hidden with these settings" in note for note in found) == 3, "fewer tiles, and two of meeting"
         assert "exchange between clouds" in found[0]
 
