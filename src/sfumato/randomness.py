@@ -24,9 +24,14 @@ def unsearchable_noise(shape: tuple[int, ...]) -> Float[Tensor, "..."]:
     A generator of torch reads 32 bits of its seed: whoever holds a few values of its noise finds the seed, and with
     it all of the noise, by trying. Nothing finds these values from others.
     """
+    return unsearchable_doubles(shape).float()
+
+
+def unsearchable_doubles(shape: tuple[int, ...]) -> Float[Tensor, "..."]:
+    """The same in fp64: noise that has to be finer than what it hides."""
     bits = torch.frombuffer(bytearray(os.urandom(8 * math.prod(shape))), dtype=torch.int64)
     uniform = ((bits >> 12).double() + 2**51 + 0.5) / 2**52
-    return (math.sqrt(2) * torch.erfinv(2 * uniform - 1)).float().reshape(shape)
+    return (math.sqrt(2) * torch.erfinv(2 * uniform - 1)).reshape(shape)
 
 
 def seeded_generator(seed: int) -> torch.Generator:

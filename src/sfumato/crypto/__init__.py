@@ -1,0 +1,1 @@
+"""Mathematics of the protocols that encrypt; no parties, no network."""
