@@ -10,7 +10,15 @@ import pytest
 from sfumato.experiments.metric_names import BUNDLED
 from sfumato.experiments.prompt_set_quality.costs import cost, num_device_steps
 from sfumato.experiments.prompt_set_quality.expenses import expense_lines, reuse_lines
-from sfumato.experiments.prompt_set_quality.judging import Judged, Share, clip_change, distance, judged, share_right
+from sfumato.experiments.prompt_set_quality.judging import (
+    Judged,
+    Share,
+    clip_change,
+    distance,
+    finished_prompts,
+    judged,
+    share_right,
+)
 from sfumato.experiments.prompt_set_quality.lines import Seconds, quality_lines, ratios, seconds_of
 from sfumato.experiments.prompt_set_quality.portrait_prompts import portrait_prompts
 from sfumato.experiments.prompt_set_quality.seconds import SecondsRow
@@ -97,6 +105,9 @@ def test_pictures_are_judged_beside_their_prompts():
             "features": [[0.0, 1.0]] * 4,
         }
     )
+    assert finished_prompts(frame, prompts, [SERVER_ONLY]) == prompts
+    assert finished_prompts(frame[1:], prompts, [SERVER_ONLY]) == prompts[1:]
+    assert finished_prompts(frame, prompts, [SERVER_ONLY, DEVICE_ONLY]) == ()
     found = judged(frame, prompts)
     assert [p.is_all_right for p in found] == [p.requested["gender"] == "man" for p in prompts]
     assert [p.is_pivot for p in found] == [p.requested["gender"] == "man" for p in prompts]  # "man" sorts first

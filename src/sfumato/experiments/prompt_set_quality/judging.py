@@ -11,6 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from sfumato.experiments.prompt_set_quality.portrait_prompts import PortraitPrompt
+from sfumato.experiments.prompt_set_quality.ways import Way
 from sfumato.metrics.intervals import Interval, bootstrap_interval
 from sfumato.metrics.sets import frechet_distance
 from sfumato.portraits.captions import mentioned
@@ -66,6 +67,15 @@ class Share(NamedTuple):
     def value(self) -> float | None:
         """Between 0 and 1; None of nothing."""
         return self.right / self.asked if self.asked else None
+
+
+def finished_prompts(
+    frame: pl.DataFrame, prompts: Iterable[PortraitPrompt], ways: Iterable[Way]
+) -> tuple[PortraitPrompt, ...]:
+    """Prompts that have the pictures of all ways, so that ways are compared over the same ones."""
+    there = set(frame.select("num_candidates", "prompt_index", "way").iter_rows())
+    names = [way.name for way in ways]
+    return tuple(p for p in prompts if all((p.num_candidates, p.index, name) in there for name in names))
 
 
 def judged(frame: pl.DataFrame, prompts: Iterable[PortraitPrompt], way: str | None = None) -> list[Judged]:

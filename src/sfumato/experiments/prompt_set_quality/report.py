@@ -10,7 +10,7 @@ import polars as pl
 from sfumato.experiments.metric_names import MetricNames
 from sfumato.experiments.prompt_set_quality.attention import AttentionRow, attention_lines
 from sfumato.experiments.prompt_set_quality.expenses import expense_lines, reuse_lines
-from sfumato.experiments.prompt_set_quality.judging import PAINTER, Judged, judged
+from sfumato.experiments.prompt_set_quality.judging import PAINTER, Judged, finished_prompts, judged
 from sfumato.experiments.prompt_set_quality.lines import QualityLine, quality_lines
 from sfumato.experiments.prompt_set_quality.pictures_side_by_side import panel
 from sfumato.experiments.prompt_set_quality.portrait_prompts import SLOTS, PortraitPrompt
@@ -65,8 +65,9 @@ def write_tables(found: Found) -> list[Path]:
     Raises:
         OSError: a file cannot be written; the old one is kept.
     """
-    pictures = judged(found.frame, found.prompts)
-    lines = quality_lines(pictures, *_painted(found), found.study.painting_ways)
+    whole = finished_prompts(found.frame, found.prompts, found.study.painting_ways)
+    pictures = judged(found.frame, whole)
+    lines = quality_lines(pictures, *_painted(found, whole), found.study.painting_ways)
     seconds = RowStore(found.out / "seconds", SecondsRow).read()
     attention = RowStore(found.out / "attention", AttentionRow).read()
     texts = {
@@ -85,12 +86,12 @@ def write_tables(found: Found) -> list[Path]:
     return [found.out / name for name in contents]
 
 
-def _painted(found: Found) -> tuple[list[Judged], list[Judged]]:
+def _painted(found: Found, prompts: Sequence[PortraitPrompt]) -> tuple[list[Judged], list[Judged]]:
     """One painting of each prompt, and the others."""
     if found.painted is None:
         return [], []
     first, others = (found.painted.filter(kept) for kept in (pl.col("painting") == 0, pl.col("painting") > 0))
-    return judged(first, found.prompts, PAINTER), judged(others, found.prompts, PAINTER)
+    return judged(first, prompts, PAINTER), judged(others, prompts, PAINTER)
 
 
 def _text(found: Found, lines: Sequence[QualityLine], seconds: pl.DataFrame, attention: pl.DataFrame) -> str:
