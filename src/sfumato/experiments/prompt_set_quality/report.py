@@ -1,5 +1,6 @@
 """Tables, panels and rows of a study, each written whole over those of an earlier call."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,7 @@ from sfumato.experiments.rows import RowStore
 from sfumato.files import write_whole
 from sfumato.models.folder import ModelFolder
 
+_ALL: Final = SLOTS[max(SLOTS)]
 _NOTES: Final = """\
 - *prompt-set* computes k steps in full for every candidate, *+ cache* is k-r-s without map reuse, *+ reuse* the same
   with it. *hybrid* is prompt-set with the own prompt alone, in the clear: its pictures are those of *prompt-set*.
@@ -72,9 +74,9 @@ def write_tables(found: Found) -> list[Path]:
     attention = RowStore(found.out / "attention", AttentionRow).read()
     texts = {
         "tables.md": _text(found, lines, seconds, attention),
-        "pictures.csv": _picture_rows(found.frame).write_csv(),
+        "pictures.csv": _picture_rows(found).write_csv(float_precision=4),
         "seconds.csv": _flat(seconds).write_csv(),
-        "attention.csv": attention.write_csv(),
+        "attention.csv": attention.sort("architecture", "tokens", "case").write_csv(),
     }
     contents = {name: text.encode() for name, text in texts.items()}
     for size in sorted({p.num_candidates for p in found.prompts}):
@@ -135,9 +137,23 @@ def _all(values: pl.Series) -> str:
     return ", ".join(sorted(set(values)))
 
 
-def _picture_rows(frame: pl.DataFrame) -> pl.DataFrame:
-    """A line a picture, with its scores, without features."""
-    return frame.drop("features").sort("num_candidates", "prompt_index", "way")
+def _picture_rows(found: Found) -> pl.DataFrame:
+    """A line a picture: what was asked for, what is read off it, and who computed it."""
+    keys = ("num_candidates", "prompt_index")
+    asked = [
+        {
+            **dict(zip(keys, (p.num_candidates, p.index), strict=True)),
+            **{f"asked_{n}": p.requested.get(n) for n in _ALL},
+        }
+        for p in found.prompts
+    ]
+    read = pl.DataFrame([json.loads(each) for each in found.frame["read"]], infer_schema_length=None)
+    kept = found.frame.select(
+        *(*keys, "way", "own_index", "seed", "prompt", "clip_score", "server_distance"),
+        *("server_commit", "commit", "case"),
+    )
+    joined = pl.concat([kept, read.select(pl.all().name.prefix("read_"))], how="horizontal")
+    return joined.join(pl.DataFrame(asked, infer_schema_length=None), on=keys).sort(*keys, "way")
 
 
 def _flat(seconds: pl.DataFrame) -> pl.DataFrame:
