@@ -35,8 +35,11 @@ def make_scheduler(model: ModelFolder, name: str) -> Any:
         raise ValueError(f"no scheduler {name!r}: choose one of {', '.join(get_args(SchedulerName))}")
     import diffusers
 
+    # DDIM's own default clips predicted latents to [-1, 1], which is for models of pixels; diffusers' pipelines turn it
+    # off for latents, but not in schedulers that are made beside them.
+    unclipped = {"clip_sample": False} if name == "ddim" else {}
     try:
-        return getattr(diffusers, SCHEDULERS[name]).from_config(model.config("scheduler"))
+        return getattr(diffusers, SCHEDULERS[name]).from_config(unclipped | model.config("scheduler"))
     except (ValueError, TypeError, NotImplementedError) as error:
         raise ModelError(f"model {model.name!r} has a scheduler configuration that {name} cannot use") from error
 
