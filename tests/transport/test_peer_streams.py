@@ -166,7 +166,7 @@ class TestWhoIsRefused:
             told[0] = replace(told[0], ports=told[0].ports[::-1])
 
         refused(r"^cloud-1 .*: it cannot open a stream to cloud-[23]", spoil, num_clouds=3)
-        assert "cloud-1 was refused" not in caplog.text, "the stream ended with the handshake, before any secret was shown"
+        assert "cloud-1 was refused" not in caplog.text, "its stream ended before any secret was shown"
 
     def test_keys_that_are_good_as_a_server_only(self):
         with (
