@@ -21,9 +21,16 @@ from sfumato.experiments.prompt_set_quality.judging import (
 )
 from sfumato.experiments.prompt_set_quality.lines import Seconds, quality_lines, ratios, seconds_of
 from sfumato.experiments.prompt_set_quality.portrait_prompts import portrait_prompts
+from sfumato.experiments.prompt_set_quality.reuse_effect import effect_lines
 from sfumato.experiments.prompt_set_quality.seconds import SecondsRow
 from sfumato.experiments.prompt_set_quality.study import Study
-from sfumato.experiments.prompt_set_quality.table_text import expense_table, quality_table, reuse_table, value_table
+from sfumato.experiments.prompt_set_quality.table_text import (
+    effect_table,
+    expense_table,
+    quality_table,
+    reuse_table,
+    value_table,
+)
 from sfumato.experiments.prompt_set_quality.ways import DEVICE_ONLY, SERVER_ONLY, VANILLA, Way, all_ways, painting_ways
 from sfumato.protocols.prompt_set.spec import PromptSet
 from sfumato.simulation import simulate
@@ -201,6 +208,19 @@ def test_lines_of_seconds(tiny_sd):
     assert found.flops < 1
     assert "1.75 (1.50 to 2.00)" in expense_table(lines)
     assert "0.58 (0.50 to 0.67)" in reuse_table([found])
+
+
+def test_what_reuse_does_is_counted_picture_by_picture(pictures):
+    cached = [replace(p, way=f"+ cache, {SETTING}", server_distance=p.server_distance / 2) for p in pictures[:4]]
+    lines = {line.whose: line for line in effect_lines([*pictures, *cached], [SETTING])}
+    assert lines.keys() == {"own is the pivot", "own is another", "woman", "man"}
+    assert lines["own is the pivot"].distance == (0.125, (0.125, 0.125))
+    others = lines["own is another"]
+    assert (others.pictures, others.without, others.distance[0]) == (2, 1.25, 1.25)
+    assert others.clip == (-1.0, (-1.0, -1.0))
+    assert lines["woman"].distance == others.distance
+    assert effect_lines(cached, [SETTING]) == []
+    assert "+0.125 [+0.125, +0.125]" in effect_table(list(lines.values()), BUNDLED)
 
 
 def test_text_of_tables(pictures):

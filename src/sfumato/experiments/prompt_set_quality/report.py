@@ -15,11 +15,13 @@ from sfumato.experiments.prompt_set_quality.judging import PAINTER, Judged, fini
 from sfumato.experiments.prompt_set_quality.lines import QualityLine, quality_lines
 from sfumato.experiments.prompt_set_quality.pictures_side_by_side import panel
 from sfumato.experiments.prompt_set_quality.portrait_prompts import SLOTS, PortraitPrompt
+from sfumato.experiments.prompt_set_quality.reuse_effect import EffectLine, effect_lines
 from sfumato.experiments.prompt_set_quality.scoring import PAINTINGS
 from sfumato.experiments.prompt_set_quality.seconds import SecondsRow
 from sfumato.experiments.prompt_set_quality.study import Study
 from sfumato.experiments.prompt_set_quality.table_text import (
     attention_table,
+    effect_table,
     expense_table,
     quality_table,
     reuse_table,
@@ -73,7 +75,7 @@ def write_tables(found: Found) -> list[Path]:
     seconds = RowStore(found.out / "seconds", SecondsRow).read()
     attention = RowStore(found.out / "attention", AttentionRow).read()
     texts = {
-        "tables.md": _text(found, lines, seconds, attention),
+        "tables.md": _text(found, lines, effect_lines(pictures, found.study.settings), seconds, attention),
         "pictures.csv": _picture_rows(found).write_csv(float_precision=4),
         "seconds.csv": _flat(seconds).write_csv(),
         "attention.csv": attention.sort("architecture", "tokens", "case").write_csv(),
@@ -96,7 +98,13 @@ def _painted(found: Found, prompts: Sequence[PortraitPrompt]) -> tuple[list[Judg
     return judged(first, prompts, PAINTER), judged(others, prompts, PAINTER)
 
 
-def _text(found: Found, lines: Sequence[QualityLine], seconds: pl.DataFrame, attention: pl.DataFrame) -> str:
+def _text(
+    found: Found,
+    lines: Sequence[QualityLine],
+    effects: Sequence[EffectLine],
+    seconds: pl.DataFrame,
+    attention: pl.DataFrame,
+) -> str:
     """``tables.md``."""
     study, device = found.study, found.device
     expenses = expense_lines(study, device, found.prompts, seconds)
@@ -112,7 +120,9 @@ def _text(found: Found, lines: Sequence[QualityLine], seconds: pl.DataFrame, att
             parts += ["### Quality", quality_table(good, found.names)]
             parts += ["### Right pictures, by what was requested", value_table(good, found.names)]
         parts += ["### Cost", expense_table([line for line in expenses if line.num_candidates == size])]
-    parts += ["## Map reuse: with it, over without it", reuse_table(reuse_lines(study, expenses, seconds))]
+    if effects:
+        parts += ["## What map reuse does to pictures, by prompts", effect_table(effects, found.names)]
+    parts += ["## What map reuse saves: with it, over without it", reuse_table(reuse_lines(study, expenses, seconds))]
     if len(attention):
         parts += ["## One attention layer, random weights", attention_table(attention_lines(attention))]
     return "\n\n".join(parts) + "\n"
@@ -127,7 +137,7 @@ def _made_by(found: Found) -> str:
             f"(U-Net {found.device.unet_fingerprint[:12]})",
             f"- {study.num_inference_steps} steps, {study.scheduler}, guidance {study.guidance_scale:g}, "
             f"{study.width} x {study.height} pixels",
-            f"- made by sfumato {_all(frame['sfumato'])} with torch {_all(frame['torch'])} ",
+            f"- made by sfumato {_all(frame['sfumato'])} with torch {_all(frame['torch'])}",
             f"- at commit {', '.join(commits)}",
         ]
     )

@@ -10,6 +10,8 @@ from sfumato.experiments.prompt_set_quality.expenses import ExpenseLine, ReuseLi
 from sfumato.experiments.prompt_set_quality.judging import Share, Spread
 from sfumato.experiments.prompt_set_quality.lines import QualityLine, Seconds
 from sfumato.experiments.prompt_set_quality.portrait_prompts import SLOTS
+from sfumato.experiments.prompt_set_quality.reuse_effect import EffectLine
+from sfumato.metrics.intervals import Interval
 from sfumato.portraits.attributes import VALUES
 
 NOTHING: Final = "-"
@@ -101,6 +103,22 @@ def reuse_table(lines: Sequence[ReuseLine]) -> str:
     return markdown_table(headings, rows, [True, False, True, True, True])
 
 
+def effect_table(lines: Sequence[EffectLine], names: MetricNames) -> str:
+    """What map reuse does to pictures."""
+    headings = [
+        *("N", "k-r-s", "prompts", "pictures", f"{names.perceptual} to server only without reuse ↓"),
+        *("its change by reuse", f"change of {names.clip} by reuse"),
+    ]
+    rows = [
+        [
+            *(str(line.num_candidates), line.setting, line.whose, str(line.pictures), f"{line.without:.3f}"),
+            *(_interval(*line.distance, decimals=3), _interval(*line.clip, decimals=2)),
+        ]
+        for line in lines
+    ]
+    return markdown_table(headings, rows, [True, False, False, True, True, True, True])
+
+
 def attention_table(lines: Sequence[AttentionLine]) -> str:
     """One attention layer with its own maps and with the pivot's."""
     headings = [
@@ -129,8 +147,12 @@ def _spread(spread: Spread | None) -> str:
 def _change(line: QualityLine) -> str:
     if line.clip_change is None:
         return NOTHING
-    value, (low, high) = line.clip_change
-    return f"{value:+.2f} [{low:+.2f}, {high:+.2f}]"
+    return _interval(*line.clip_change, decimals=2)
+
+
+def _interval(value: float, ends: Interval, *, decimals: int) -> str:
+    numbers = [f"{n:+.{decimals}f}" for n in (value, *ends)]
+    return f"{numbers[0]} [{numbers[1]}, {numbers[2]}]"
 
 
 def _share(share: Share) -> str:
