@@ -138,7 +138,7 @@ def _made_by(found: Found) -> str:
             f"- {study.num_inference_steps} steps, {study.scheduler}, guidance {study.guidance_scale:g}, "
             f"{study.width} x {study.height} pixels",
             f"- made by sfumato {_all(frame['sfumato'])} with torch {_all(frame['torch'])}",
-            f"- at commit {', '.join(commits)}",
+            f"- pictures at commit {', '.join(commits)}",
         ]
     )
 
