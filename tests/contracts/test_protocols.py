@@ -28,7 +28,7 @@ ROWS = [
     ("tiny_sdxl", LayerSplit(num_clouds=2, offload=ALL_LAYERS, wire_dtype="bf16")),
     ("tiny_sd", StripSplit(num_clouds=2)),
     ("tiny_sdxl", StripSplit(num_clouds=2, num_columns=2, attention="qkv", cross_attention="cloud", wire="int8")),
-    ("tiny_sd", PromptSet(server_steps="1-1-1", on_no_attribute="plain", wire_dtype="fp32")),
+    ("tiny_sd", PromptSet(server_steps="1-1-1", on_no_attribute="plain", wire_dtype="fp32", reuse_maps=True)),
     ("tiny_sdxl", PromptSet(server_steps="1-1-1", on_no_attribute="plain", reuse_maps=False)),
     ("tiny_sd", StripSplit(num_clouds=4, borders="direct", wire="fp32")),
 ]

@@ -14,7 +14,7 @@ from sfumato.models.folder import find_architecture
 from sfumato.protocols.prompt_set.spec import PromptSet
 
 SPECS = {
-    "fp16": PromptSet(server_steps="2-1-1"),
+    "fp16": PromptSet(server_steps="2-1-1", reuse_maps=True),
     "history": PromptSet(server_steps="1-1-1", handoff="ship-history", wire_dtype="fp32"),
     "another schedule": PromptSet(server_steps="4-2-4", server_scheduler="lcm", server_inference_steps=8),
 }
@@ -51,7 +51,7 @@ def test_what_is_counted_is_what_a_run_counts(request, model, name):
 
 def test_the_papers_own_cell_is_beside_the_counted_one_where_the_settings_are_the_papers():
     model, settings = find_architecture("sd15"), {"num_candidates": 4, "num_inference_steps": 25}
-    counted = count_picture(model, PromptSet(server_steps="5-3-3"), FIVE_G, **settings)
+    counted = count_picture(model, PromptSet(server_steps="5-3-3", reuse_maps=True), FIVE_G, **settings)
     assert counted.published_flops == TABLE_7["sd15", "5-3-3"][4] * 1e12
     assert counted.published_way_flops == pytest.approx(counted.published_flops, rel=0.03)
     assert counted.client_flops is None
@@ -78,6 +78,7 @@ def test_the_command_prints_a_row_for_each_size_of_the_set(tiny_sd):
     table = CliRunner().invoke(app, [*arguments, "--candidates", "2,6", "--as-published"])
     assert table.exit_code == 0, table.output
     assert "as the paper counts" in table.output
+    assert "attention maps reused" in table.output
     rows = json.loads(CliRunner().invoke(app, [*arguments, "--candidates", "2,6", "--format", "json"]).output)
     assert [row["candidates"] for row in rows] == [2, 6]
     assert rows[0]["server_flops"] < rows[1]["server_flops"]

@@ -107,6 +107,7 @@ def cost(
             width=width,
             guided=guidance,
             speeds=speeds,
+            as_published=as_published,
         )
         print_pictures(pictures, as_json=format is Format.JSON, as_published=as_published)
         return

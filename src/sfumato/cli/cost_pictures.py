@@ -25,8 +25,14 @@ def count_pictures(
     width: int | None,
     guided: bool,
     speeds: "Speeds",
+    as_published: bool,
 ) -> "list[PictureCost]":
-    """One cost for each number of candidates; a bundled model's own device model is taken where none is named."""
+    """One cost for each number of candidates; a bundled model's own device model is taken where none is named.
+
+    As published, attention maps are reused whatever the spec says.
+    """
+    from dataclasses import replace
+
     from sfumato.client.private import DEVICE_MODELS
     from sfumato.cost.picture import count_picture
     from sfumato.models.folder import find_architecture
@@ -36,7 +42,7 @@ def count_pictures(
     return [
         count_picture(
             model,
-            spec,
+            replace(spec, reuse_maps=True) if as_published else spec,
             link,
             num_candidates=number,
             num_inference_steps=steps,

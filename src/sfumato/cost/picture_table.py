@@ -22,7 +22,7 @@ def picture_table(costs: Sequence[PictureCost], *, as_published: bool = False) -
     pair = first.model + (f" and {first.device_model}" if first.device_model else "")
     table = Table(
         title=f"{pair}, {first.width} x {first.height}, prompt-set {first.spec['server_steps']}: one picture in "
-        f"{first.steps} steps",
+        f"{first.steps} steps" + (", attention maps reused" if first.spec["reuse_maps"] else ""),
         title_justify="left",
     )
     names = ["candidates", "up", "down", "server FLOPs", "of the server alone", "client FLOPs", "modelled s"]

@@ -33,7 +33,9 @@ class PromptSet(Spec):
         "down path; 5-3-3 and 10-4-6 are the paper's, of 25 steps, and k-k-k keeps nothing",
     )
     reuse_maps: bool = setting(
-        True, "steps below r use the first candidate's attention maps for all: cheaper, and the others take its layout"
+        False,
+        "as published: steps below r use the first candidate's attention maps for all; saves a few percent, and the "
+        "others take its layout",
     )
     refresh_every: int = setting(0, "kept attention is computed afresh every so many steps; 0: never again")
     handoff: HandoffKind = setting(
