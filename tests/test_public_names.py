@@ -4,7 +4,7 @@ import pytest
 
 import sfumato
 
-NAMES = ["LayerSplit", "Plain", "PrivatePipeline", "PromptSet", "StripSplit", "__version__", "simulate"]
+NAMES = ["Homomorphic", "LayerSplit", "Plain", "PrivatePipeline", "PromptSet", "StripSplit", "__version__", "simulate"]
 
 
 def test_the_public_names_are_these():

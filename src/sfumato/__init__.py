@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sfumato.client.pipeline import PrivatePipeline as PrivatePipeline
+    from sfumato.protocols.homomorphic.spec import Homomorphic as Homomorphic
     from sfumato.protocols.layer_split.spec import LayerSplit as LayerSplit
     from sfumato.protocols.plain.spec import Plain as Plain
     from sfumato.protocols.prompt_set.spec import PromptSet as PromptSet
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from sfumato.version import VERSION as __version__
 
 _HOMES = {
+    "Homomorphic": ("sfumato.protocols.homomorphic.spec", "Homomorphic"),
     "LayerSplit": ("sfumato.protocols.layer_split.spec", "LayerSplit"),
     "Plain": ("sfumato.protocols.plain.spec", "Plain"),
     "PrivatePipeline": ("sfumato.client.pipeline", "PrivatePipeline"),
@@ -20,7 +22,16 @@ _HOMES = {
     "__version__": ("sfumato.version", "VERSION"),
     "simulate": ("sfumato.simulation", "simulate"),
 }
-__all__ = ["LayerSplit", "Plain", "PrivatePipeline", "PromptSet", "StripSplit", "__version__", "simulate"]
+__all__ = [
+    "Homomorphic",
+    "LayerSplit",
+    "Plain",
+    "PrivatePipeline",
+    "PromptSet",
+    "StripSplit",
+    "__version__",
+    "simulate",
+]
 
 
 def __getattr__(name: str) -> Any:

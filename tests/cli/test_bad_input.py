@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import sys
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
@@ -80,6 +81,18 @@ def test_outputs_that_would_fall_on_each_other(refused, tmp_path):
     assert "is not an empty folder: name a new one" in refused(2, "--record", tmp_path / "taken/file")
     (tmp_path / "folder.png").mkdir()
     assert "it is a folder; name a file" in refused(2, "--out", tmp_path / "folder.png")
+
+
+def test_encryption_without_its_library(refused, monkeypatch):
+    from sfumato.crypto.seal import seal_context
+
+    seal_context.cache_clear()
+    monkeypatch.setitem(sys.modules, "tenseal", None)
+    monkeypatch.setitem(sys.modules, "tenseal.sealapi", None)
+    try:
+        assert "pip install 'sfumato[he]'" in refused(1, "--protocol", "homomorphic")
+    finally:
+        seal_context.cache_clear()
 
 
 def test_a_recording_of_clouds_that_meet(refused, tmp_path):

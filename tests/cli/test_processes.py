@@ -1,5 +1,6 @@
 """The real command with real cloud processes: few, because each takes seconds."""
 
+import json
 import os
 import signal
 import subprocess
@@ -8,12 +9,16 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
+from PIL import Image
 
-from recorded import record, shape_of
+from recorded import in_process, record, shape_of
 from sfumato.protocols.layer_split.spec import LayerSplit
+from sfumato.protocols.plain.spec import Plain
 from sfumato.transport.recording import Recording
+from sfumato.wire.transcript import Direction
 
 PROMPT = "a weatherbeaten fisherman"
 
@@ -106,6 +111,23 @@ def test_real_processes_are_sent_what_clouds_in_process_are_sent(tiny_sd, tmp_pa
         for a, b in pairs:
             for name, tensor in a.tensors.items():
                 assert (tensor - b.tensors[name]).abs().max() <= 1e-3 * max(1.0, tensor.abs().max())
+
+
+def test_a_cloud_in_a_process_of_its_own_holds_ciphertexts(tiny_sd, tmp_path):
+    pytest.importorskip("tenseal")
+    arguments = ["--model", tiny_sd.path, "--protocol", "homomorphic", "--height", 32, "--width", 32]
+    outputs = ["--out", tmp_path / "x.png", "--report", tmp_path / "r.json", "--record", tmp_path / "rec"]
+    process = start(tmp_path, *arguments, *outputs, "--steps", 2, "--seed", 3)
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, err.strip()) == (0, "")
+    report = json.loads((tmp_path / "r.json").read_text())
+    assert (report["totals"]["rounds"], report["encryption"]["ciphertexts"]) == (5, 3)
+    (transcript,) = Recording.read(tmp_path / "rec").transcripts.values()
+    replies = ["Welcome", "Added", "Added", "Added", "Accumulator"]
+    assert [e.kind for e in transcript.entries if e.direction is Direction.FROM_CLOUD] == replies
+    pipe = in_process(tiny_sd, Plain(), "dpm++")
+    own = pipe(PROMPT, height=32, width=32, num_inference_steps=2, seed=3, output_type="np").images[0]
+    assert abs(own.astype(int) - np.asarray(Image.open(tmp_path / "x.png"), dtype=int)).max() <= 1
 
 
 def test_a_value_that_a_field_does_not_take(tiny_sd, tmp_path):

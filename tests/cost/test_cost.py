@@ -11,8 +11,10 @@ from sfumato.client.pipeline import PrivatePipeline
 from sfumato.cost.counting import count_cost
 from sfumato.cost.link import FIVE_G, Link
 from sfumato.cost.speeds import Speeds
+from sfumato.errors import Unsupported
 from sfumato.models.counting import unet_layers
 from sfumato.models.folder import find_architecture
+from sfumato.protocols.homomorphic.spec import Homomorphic
 from sfumato.protocols.layer_split.spec import LayerSplit
 from sfumato.protocols.plain.spec import Plain
 from sfumato.protocols.strip_split.spec import StripSplit
@@ -293,3 +295,8 @@ def test_the_paper_models_no_computing():
 def test_wrong_numbers_of_clouds(clouds):
     with pytest.raises(ValueError, match="--clouds takes one or more numbers"):
         run_cost("--model", "tiny-sd", f"--clouds={clouds}")
+
+
+def test_ciphertexts_cannot_be_counted_without_computing():
+    with pytest.raises(Unsupported, match="homomorphic has no denoising step that can be counted without computing"):
+        counted("sd15", Homomorphic())

@@ -158,10 +158,10 @@ def test_operands_that_do_not_fit(keys):
 
 
 def test_values_that_could_wrap_are_refused(keys):
-    assert SEALED.largest_value() == 256
-    assert keys["sealed"].encrypt(torch.tensor([255.9], dtype=torch.float64))
-    for value in (256.0, -1e9, math.nan, math.inf):
-        with pytest.raises(Unsupported, match="a value is not below 256, the most that CKKS parameters 'sealed' hold"):
+    assert SEALED.largest_value() == 4096
+    assert keys["sealed"].encrypt(torch.tensor([4095.9], dtype=torch.float64))
+    for value in (4096.0, -1e9, math.nan, math.inf):
+        with pytest.raises(Unsupported, match="a value is not below 4096, the most that CKKS parameters 'sealed' hold"):
             keys["sealed"].encrypt(torch.tensor([0.0, value], dtype=torch.float64))
     with pytest.raises(Unsupported, match="after 1 multiplications"):
         encrypted(keys["one-level"], noise(5)).multiply(1.0).add_plain(torch.full((5,), 2.0**18, dtype=torch.float64))
@@ -169,7 +169,7 @@ def test_values_that_could_wrap_are_refused(keys):
 
 def test_a_sum_beyond_the_headroom_is_an_error_and_not_a_number(keys):
     key = keys["sealed"]
-    large = encrypted(key, torch.full((4096,), 250.0, dtype=torch.float64))
+    large = encrypted(key, torch.full((4096,), 4000.0, dtype=torch.float64))
     with pytest.raises(WireError, match="computed past their headroom"):
         key.decrypt(large.add(large), 4096)
 

@@ -13,7 +13,9 @@ def generate(
     prompt: Annotated[str | None, typer.Argument(help="What the picture shows.")] = None,
     negative: Annotated[str | None, typer.Option(help="What it should not show.")] = None,
     model: Annotated[str, typer.Option(help="Bundled model, folder in diffusers' layout, or hub name.")] = "portraits",
-    protocol: Annotated[str, typer.Option(help="plain, layer-split, strip-split or prompt-set.")] = "strip-split",
+    protocol: Annotated[
+        str, typer.Option(help="plain, layer-split, strip-split, prompt-set or homomorphic.")
+    ] = "strip-split",
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="A setting of the protocol; repeatable.")
     ] = None,

@@ -100,7 +100,7 @@ def _num_local_clouds(request: Request) -> int:
             return int(value)
     if request.local_clouds is not None:
         return request.local_clouds
-    return 1 if request.protocol in ("plain", "prompt-set") else 4
+    return 1 if request.protocol in ("plain", "prompt-set", "homomorphic") else 4
 
 
 def _pipeline(request: Request, started: LocalClouds | None) -> "PrivatePipeline":

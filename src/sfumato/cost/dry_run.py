@@ -219,7 +219,8 @@ def _remote(spec: Spec, unet: nn.Module, channel: Channel) -> Iterator[Denoiser]
     half = client_half(spec)
     if not isinstance(half, StepwiseClient):
         raise Unsupported(
-            f"{spec.name} has no denoising step that repeats: measure a run with sfumato generate --report"
+            f"{spec.name} has no denoising step that can be counted without computing: measure a run with "
+            "sfumato generate --report"
         )
     with half.denoiser(unet, channel) as denoiser:
         yield denoiser

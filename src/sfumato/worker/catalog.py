@@ -4,6 +4,8 @@ from torch import nn
 
 from sfumato.models.folder import ModelFolder
 from sfumato.protocols.base import Spec, WorkerHalf
+from sfumato.protocols.homomorphic.spec import Homomorphic
+from sfumato.protocols.homomorphic.worker import HomomorphicWorker
 from sfumato.protocols.layer_split.spec import LayerSplit
 from sfumato.protocols.layer_split.worker import LayerSplitWorker
 from sfumato.protocols.plain.spec import Plain
@@ -39,4 +41,6 @@ def worker_half(
             return StripSplitWorker(spec, unet, cloud_index, peers)
         case PromptSet():
             return PromptSetWorker(spec, unet, model)
+        case Homomorphic():
+            return HomomorphicWorker(spec)
     raise AssertionError(f"{type(spec).__name__} has no worker half")

@@ -1,1 +1,1 @@
-"""HE-Diffusion: a cloud computes on ciphertexts. The pieces so far; see README.md."""
+"""HE-Diffusion: a cloud computes on ciphertexts. See README.md beside this file."""

@@ -1,0 +1,116 @@
+"""The client's side of a vector that a cloud holds encrypted: put it there, change it, and check what comes back.
+
+Nothing is ever sent that was decrypted, or that depends on something decrypted. What comes back is looked at when the
+session has ended, so that the cloud sees the same whether it was right or wrong, and is forgotten then: the client goes
+on with its own values, which no cloud has touched.
+
+Source: why, Li and Micciancio, "On the security of homomorphic encryption on approximate numbers", EUROCRYPT 2021,
+IACR 2020/1533.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sfumato.crypto.ckks import Ciphertexts, Values, largest_magnitude
+from sfumato.crypto.parameters import CkksParameters
+from sfumato.crypto.secret_key import SecretKey
+from sfumato.errors import WireError, WorkerError
+from sfumato.protocols.homomorphic.serialised import as_tensor, content_of
+from sfumato.protocols.homomorphic.spec import Accumulator, Added, EncryptedChange, EncryptedStart, Fetch, Serialised
+from sfumato.transport.base import Channel
+
+LARGEST_ERROR = 1e-6
+"""By how much each value of a right accumulator may differ from the client's own: in sigma coordinates, in which final
+latents have their own size. CKKS's own error is below 1e-9 with ``sealed`` and below 1e-7 with ``compact``, for
+a thousand steps; a cloud that changes a value by less than this is not noticed."""
+
+
+@contextmanager
+def fresh_key(parameters: CkksParameters) -> Iterator[SecretKey]:
+    """A secret key for one run, destroyed at its end, however it ends.
+
+    Raises:
+        Unsupported: TenSEAL is not installed.
+    """
+    key = SecretKey(parameters)
+    try:
+        yield key
+    finally:
+        key.destroy()
+
+
+class Custody:
+    """A vector at one cloud, encrypted, beside the client's own.
+
+    Run by: client.
+    Reveals: how many ciphertexts the vector takes, how often it changed, and when.
+    """
+
+    def __init__(self, channel: Channel, key: SecretKey, start: Values):
+        """Hands the vector over.
+
+        Args:
+            channel: with one cloud, in a session that nothing was sent in yet.
+            key: of this run only.
+            start: the vector, in fp64.
+
+        Raises:
+            Unsupported: a value that the parameters cannot hold.
+        """
+        self._channel = channel
+        self._key = key
+        self._own = start
+        self._num_changes = 0
+        self._num_ciphertexts = key.parameters.num_ciphertexts(len(start))
+        channel.exchange(
+            [EncryptedStart(num_ciphertexts=self._num_ciphertexts, ciphertexts=self._encrypted(start))], Added
+        )
+
+    @property
+    def num_sent(self) -> int:
+        """Ciphertexts that the cloud was sent."""
+        return self._num_ciphertexts * (1 + self._num_changes)
+
+    def change_to(self, values: Values) -> None:
+        """Has the cloud add the difference.
+
+        Args:
+            values: what the vector is from now on.
+
+        Raises:
+            Unsupported: a value, or a difference, that the parameters cannot hold.
+        """
+        self._key.parameters.require_headroom(largest_magnitude(values))
+        change = EncryptedChange(step=self._num_changes, ciphertexts=self._encrypted(values - self._own))
+        self._channel.exchange([change], Added)
+        self._own = values
+        self._num_changes += 1
+
+    def end(self) -> None:
+        """Fetches the accumulator, ends the session, and then checks that it is the client's own vector.
+
+        Raises:
+            WireError: not ciphertexts of this run, or altered ones.
+            WorkerError: other values.
+        """
+        (reply,) = self._channel.exchange([Fetch()], Accumulator)
+        self._channel.close()
+        (cloud,) = self._channel.traffic.clouds
+        try:
+            found = self._decrypted(reply)
+        except WireError as error:
+            raise WireError(f"{cloud} returned no accumulator of this run: {error}") from error
+        if not largest_magnitude(found - self._own) <= LARGEST_ERROR:
+            raise WorkerError(
+                f"{cloud} returned an accumulator that is not the sum of what it was sent: it computes wrongly or "
+                "changed it, so use another cloud"
+            )
+
+    def _encrypted(self, values: Values) -> Serialised:
+        return as_tensor(self._key.encrypt(values))
+
+    def _decrypted(self, reply: Accumulator) -> Values:
+        ciphertexts = Ciphertexts.from_bytes(
+            content_of(reply.ciphertexts), self._key.parameters, num_ciphertexts=self._num_ciphertexts
+        )
+        return self._key.decrypt(ciphertexts, len(self._own))
