@@ -79,3 +79,13 @@ def sweep_bench(
     from sfumato.bench.sweep import bench_sweep
 
     bench_sweep(model, num_clouds=numbers(clouds), steps=steps, batch_size=batch_size)
+
+
+def encryption_bench(
+    repeats: Annotated[int, typer.Option(min=1, help="Rounds of every row.")] = 30,
+    out: Annotated[Path | None, typer.Option(help="Folder for the table, and rows as JSON lines.")] = None,
+) -> None:
+    """Times what 'homomorphic' adds to a step, beside the same update in the clear."""
+    from sfumato.bench.encryption import bench_encryption
+
+    bench_encryption(repeats, out)
