@@ -48,4 +48,5 @@ def test_the_clients_shares_are_what_it_computes_in_a_step(request, model, spec)
         said += 0 if shares.is_once else shares.client * layer.flops
         assert 0 <= shares.client <= 1
         assert shares.client + shares.clouds > 0
-    assert said == counted.step.client_flops
+    (step,) = counted.cycle
+    assert said == step.client_flops
