@@ -12,7 +12,7 @@ from prompt_set_runs import STEPS, Runs, assert_close, conditioning, difference,
 from sfumato.models.denoiser import predict
 from sfumato.models.layers import sharing_copy
 from sfumato.models.sampling import SCHEDULERS, make_scheduler
-from sfumato.protocols.prompt_set.acceleration import PRESETS, Acceleration, Now, Work
+from sfumato.protocols.prompt_set.acceleration import Acceleration, Now, Work
 from sfumato.protocols.prompt_set.attention_cache import cache_attention
 from sfumato.protocols.prompt_set.block_skip import skip_blocks
 from sfumato.protocols.prompt_set.map_reuse import attend_with_pivots, reuse_maps
@@ -23,7 +23,7 @@ EXACT = Acceleration.none(K)
 REUSE = Acceleration(num_steps=K, cache_from=K, skip_from=K)
 CACHE = Acceleration(num_steps=K, cache_from=2, skip_from=K, reuse_maps=False)
 SKIP = Acceleration(num_steps=K, cache_from=3, skip_from=3, reuse_maps=False, cache_at_skipped_steps=False)
-ALL = PRESETS["5-3-3"]
+ALL = Acceleration(num_steps=5, cache_from=3, skip_from=3)
 
 
 @pytest.fixture(scope="module")
@@ -253,10 +253,6 @@ def test_a_height_that_is_not_a_multiple_of_the_blocks_can_be_skipped(sd):
 
 
 # the schedule
-
-
-def test_presets_are_the_papers():
-    assert [(a.num_steps, a.cache_from, a.skip_from) for a in PRESETS.values()] == [(5, 3, 3), (10, 4, 6)]
 
 
 def test_a_schedule_step_by_step():

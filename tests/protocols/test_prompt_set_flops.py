@@ -11,8 +11,9 @@ from sfumato.cost.picture import TABLE_7
 from sfumato.cost.shapes import ShapesOnly
 from sfumato.models.folder import find_architecture
 from sfumato.models.skeleton import meta_unet
-from sfumato.protocols.prompt_set.acceleration import PRESET_INFERENCE_STEPS, PRESETS, Acceleration
+from sfumato.protocols.prompt_set.acceleration import PUBLISHED_INFERENCE_STEPS, Acceleration
 from sfumato.protocols.prompt_set.server_flops import server_flops
+from sfumato.protocols.prompt_set.spec import PromptSet
 
 SERVER_ONLY = {"sd15": 18.53, "sdxl": 159.35}
 
@@ -46,8 +47,8 @@ def counted():
 @pytest.mark.parametrize("name", SERVER_ONLY)
 def test_a_plain_step_is_the_papers_but_for_one_product_of_attention(counted, name):
     total, published = counted(name, Acceleration.none(1), 1)
-    assert published * PRESET_INFERENCE_STEPS == pytest.approx(SERVER_ONLY[name], rel=0.002)
-    assert 1.06 < total * PRESET_INFERENCE_STEPS / SERVER_ONLY[name] < 1.09
+    assert published * PUBLISHED_INFERENCE_STEPS == pytest.approx(SERVER_ONLY[name], rel=0.002)
+    assert 1.06 < total * PUBLISHED_INFERENCE_STEPS / SERVER_ONLY[name] < 1.09
 
 
 @pytest.mark.parametrize("name", SERVER_ONLY)
@@ -57,10 +58,10 @@ def test_the_cells_of_table_7(counted, name):
         (steps, num): cell for (model, steps), row in TABLE_7.items() if model == name for num, cell in row.items()
     }
     assert len(cells) == 4
-    for (preset, num), cell in cells.items():
-        total, published = counted(name, PRESETS[preset], num)
-        assert published == pytest.approx(cell, rel=0.002), (name, preset, num)
-        assert 1.04 < total / cell < 1.09, (name, preset, num)
+    for (steps, num), cell in cells.items():
+        total, published = counted(name, PromptSet(server_steps=steps, reuse_maps=True).acceleration, num)
+        assert published == pytest.approx(cell, rel=0.002), (name, steps, num)
+        assert 1.04 < total / cell < 1.09, (name, steps, num)
 
 
 def test_guidance_costs_twice_but_for_the_first_steps_negative_half(counted):

@@ -9,7 +9,7 @@ from functools import cached_property
 from sfumato.experiments.prompt_set_quality.portrait_prompts import PortraitPrompt, portrait_prompts
 from sfumato.experiments.prompt_set_quality.ways import PAPER_SETTINGS, Way, all_ways, painting_ways
 from sfumato.models.folder import ModelFolder, find_model
-from sfumato.protocols.prompt_set.acceleration import PRESET_INFERENCE_STEPS
+from sfumato.protocols.prompt_set.acceleration import PUBLISHED_INFERENCE_STEPS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +22,7 @@ class Study:
     height: int
     width: int
     settings: tuple[str, ...] = PAPER_SETTINGS
-    num_inference_steps: int = PRESET_INFERENCE_STEPS
+    num_inference_steps: int = PUBLISHED_INFERENCE_STEPS
     guidance_scale: float = 5.0
     scheduler: str = "dpm++"
 

@@ -5,7 +5,6 @@ in a copy of the U-Net that shares its weights, alone or with the others, and re
 """
 
 from dataclasses import dataclass, field
-from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -116,14 +115,8 @@ class Acceleration:
         return self.refresh_every is None or (index - self.cache_from + 1) % self.refresh_every != 0
 
 
-PRESETS = MappingProxyType(
-    {
-        "5-3-3": Acceleration(num_steps=5, cache_from=3, skip_from=3),
-        "10-4-6": Acceleration(num_steps=10, cache_from=4, skip_from=6),
-    }
-)
-"""The paper's two settings (k, r, s), over 25 DPM-Solver++ steps."""
-PRESET_INFERENCE_STEPS = 25
+PUBLISHED_INFERENCE_STEPS = 25
+"""Of the paper's two settings, (5, 3, 3) and (10, 4, 6): DPM-Solver++ steps of which the server makes the first k."""
 
 
 @dataclass

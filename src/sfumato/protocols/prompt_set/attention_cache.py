@@ -5,12 +5,10 @@ of cross-attention are kept. V of cross-attention depends on the text alone, so 
 the map gives, and takes less memory. Unlike T-GATE, guidance goes on, and each half keeps its own.
 """
 
-from functools import partial
-from typing import Any
+from torch import nn
 
-from torch import Tensor, nn
-
-from sfumato.protocols.prompt_set.acceleration import Groups, Now, spread
+from sfumato.protocols.prompt_set.acceleration import Now
+from sfumato.protocols.prompt_set.keeping import When, keep_outputs
 
 
 def cache_attention(unet: nn.Module, now: Now) -> None:
@@ -22,22 +20,5 @@ def cache_attention(unet: nn.Module, now: Now) -> None:
     """
     from diffusers.models.attention_processor import Attention
 
-    layers: list[Any] = [m for m in unet.modules() if isinstance(m, Attention)]
-    for layer in layers:
-        layer.forward = partial(_forward, _Kept(), layer.forward, now)
-
-
-class _Kept:
-    """One layer's output at the last step that kept it, with the groups that it had then."""
-
-    rows: Tensor
-    groups: Groups
-
-
-def _forward(kept: _Kept, own_forward: Any, now: Now, *args: Any, **kwargs: Any) -> Tensor:
-    if now.work.uses_kept_attention:
-        return spread(kept.rows, kept.groups, now.groups)
-    output = own_forward(*args, **kwargs)
-    if now.work.keeps_attention:
-        kept.rows, kept.groups = output, now.groups
-    return output
+    when = When(uses=lambda work: work.uses_kept_attention, keeps=lambda work: work.keeps_attention)
+    keep_outputs([m for m in unet.modules() if isinstance(m, Attention)], now, when)

@@ -4,14 +4,12 @@ Source: ObCLIP, NeurIPS 2025, arXiv 2510.04153, block skip. The paper names the 
 reads every residual of the down path, which are kept as in Faster Diffusion, arXiv 2312.09608.
 """
 
-from functools import partial
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
-from sfumato.protocols.prompt_set.acceleration import Groups, Now, spread
-
-Output = Tensor | tuple[Any, ...]
+from sfumato.protocols.prompt_set.acceleration import Now
+from sfumato.protocols.prompt_set.keeping import When, keep_outputs
 
 
 def skip_blocks(unet: Any, now: Now) -> None:
@@ -26,27 +24,5 @@ def skip_blocks(unet: Any, now: Now) -> None:
     skipped: list[nn.Module] = [unet.conv_in, *unet.down_blocks]
     if unet.mid_block is not None:
         skipped.append(unet.mid_block)
-    for block in skipped:
-        block.forward = partial(_forward, _Kept(), block.forward, now)
-
-
-class _Kept:
-    """One block's output at the last step that kept it, with the groups that it had then."""
-
-    output: Output
-    groups: Groups
-
-
-def _forward(kept: _Kept, own_forward: Any, now: Now, *args: Any, **kwargs: Any) -> Output:
-    if now.work.uses_kept_blocks:
-        return _spread(kept.output, kept.groups, now.groups)
-    output: Output = own_forward(*args, **kwargs)
-    if now.work.keeps_blocks:
-        kept.output, kept.groups = output, now.groups
-    return output
-
-
-def _spread(output: Output, kept: Groups, wanted: Groups) -> Output:
-    if isinstance(output, tuple):
-        return tuple(_spread(o, kept, wanted) for o in output)
-    return spread(output, kept, wanted)
+    when = When(uses=lambda work: work.uses_kept_blocks, keeps=lambda work: work.keeps_blocks)
+    keep_outputs(skipped, now, when)
