@@ -38,6 +38,6 @@ def test_a_cloud_loads_nothing_of_a_client():
     loaded = loaded_after(WORKER)
     assert "sfumato.protocols.layer_split.worker" in loaded
     assert not [m for m in loaded if m.startswith("sfumato.") and (".client" in m or m.startswith("sfumato.cli"))]
-    assert "sfumato.protocols.homomorphic.worker" in loaded
+    assert "sfumato.protocols.homomorphic.sealed_worker" in loaded
     assert not loaded & {"sfumato.crypto.secret_key", "sfumato.protocols.homomorphic.custody", "tenseal"}
     assert "sfumato.models.conditioning" not in loaded, "a cloud has no use for a text encoder"

@@ -1,6 +1,7 @@
 """What every protocol must do: one table of rows, one body a promise. A new protocol is a new row."""
 
 import json
+import pkgutil
 from dataclasses import fields
 from importlib import import_module
 
@@ -220,8 +221,10 @@ def test_more_clouds_than_rows_are_refused_before_any_is_contacted(tiny_sd, spec
 
 @pytest.mark.parametrize(("name", "kind"), BY_PROTOCOL)
 def test_every_message_says_what_it_reveals(name, kind):
-    module = import_module(kind.__module__)
-    messages = [m for m in vars(module).values() if isinstance(m, type) and issubclass(m, Message) and m is not Message]
+    package = import_module(kind.__module__.rpartition(".")[0])
+    modules = [import_module(f"{package.__name__}.{m.name}") for m in pkgutil.iter_modules(package.__path__)]
+    values = [value for module in modules for value in vars(module).values()]
+    messages = [m for m in values if isinstance(m, type) and issubclass(m, Message) and m is not Message]
     assert messages
     for message in messages:
         assert "Reveals:" in message.__doc__, message.__name__

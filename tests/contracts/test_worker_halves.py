@@ -18,7 +18,8 @@ from sfumato.protocols.layer_split.spec import (
     SelfAttentionStrip,
     Strip,
 )
-from sfumato.protocols.plain.spec import Condition, Noisy, Plain
+from sfumato.protocols.plain.spec import Noisy, Plain
+from sfumato.protocols.readable import Condition
 from sfumato.protocols.strip_split.spec import Attended, Begin, Border, Hidden, StripSplit, Surroundings, TilePrediction
 from sfumato.version import VERSION
 from sfumato.wire.messages import Hello, Message, Refusal, Welcome

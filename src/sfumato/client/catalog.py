@@ -3,7 +3,8 @@
 from sfumato.errors import Unsupported
 from sfumato.protocols.base import Spec
 from sfumato.protocols.client_half import ClientHalf, Private
-from sfumato.protocols.homomorphic.client import HomomorphicClient
+from sfumato.protocols.homomorphic.paper_client import PaperClient
+from sfumato.protocols.homomorphic.sealed_client import SealedClient
 from sfumato.protocols.homomorphic.spec import Homomorphic
 from sfumato.protocols.layer_split.client import LayerSplitClient
 from sfumato.protocols.layer_split.spec import LayerSplit
@@ -36,6 +37,8 @@ def client_half(spec: Spec, private: Private | None = None) -> ClientHalf:
             if private is None:
                 raise Unsupported(f"{spec.name} has no denoising step that repeats")
             return PromptSetClient(spec, private)
+        case Homomorphic(mode="paper"):
+            return PaperClient(spec)
         case Homomorphic():
-            return HomomorphicClient(spec)
+            return SealedClient(spec)
     raise AssertionError(f"{type(spec).__name__} has no client half")

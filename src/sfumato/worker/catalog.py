@@ -4,8 +4,9 @@ from torch import nn
 
 from sfumato.models.folder import ModelFolder
 from sfumato.protocols.base import Spec, WorkerHalf
+from sfumato.protocols.homomorphic.paper_worker import PaperWorker
+from sfumato.protocols.homomorphic.sealed_worker import SealedWorker
 from sfumato.protocols.homomorphic.spec import Homomorphic
-from sfumato.protocols.homomorphic.worker import HomomorphicWorker
 from sfumato.protocols.layer_split.spec import LayerSplit
 from sfumato.protocols.layer_split.worker import LayerSplitWorker
 from sfumato.protocols.plain.spec import Plain
@@ -41,6 +42,8 @@ def worker_half(
             return StripSplitWorker(spec, unet, cloud_index, peers)
         case PromptSet():
             return PromptSetWorker(spec, unet, model)
+        case Homomorphic(mode="paper"):
+            return PaperWorker(spec, unet)
         case Homomorphic():
-            return HomomorphicWorker(spec)
+            return SealedWorker(spec)
     raise AssertionError(f"{type(spec).__name__} has no worker half")

@@ -16,9 +16,10 @@ from sfumato.crypto.secret_key import SecretKey
 from sfumato.errors import ModelError, Unsupported, WireError, WorkerError
 from sfumato.models.sampling import SCHEDULERS
 from sfumato.protocols.homomorphic import custody
+from sfumato.protocols.homomorphic.messages import Accumulator, Fetch
+from sfumato.protocols.homomorphic.sealed_worker import SealedWorker
 from sfumato.protocols.homomorphic.serialised import as_tensor, content_of
-from sfumato.protocols.homomorphic.spec import Accumulator, Fetch, Homomorphic
-from sfumato.protocols.homomorphic.worker import HomomorphicWorker
+from sfumato.protocols.homomorphic.spec import Homomorphic
 from sfumato.protocols.plain.spec import Plain
 from sfumato.transport.in_process import InProcessChannel
 from sfumato.worker.sessions import CloudSession
@@ -70,7 +71,9 @@ def test_the_picture_is_plains_and_the_accumulator_is_its_latent(request, model,
 @pytest.mark.parametrize("parameters", ["sealed", "compact"])
 def test_fifty_steps_of_the_bundled_models_schedule(portraits, parameters, decrypted, monkeypatch):
     """It begins at a 157th of signal: the largest numbers of any bundled schedule, through all of the headroom."""
-    monkeypatch.setattr("sfumato.protocols.homomorphic.client.predict", lambda unet, x, *_: torch.cat([x, x]).sin())
+    monkeypatch.setattr(
+        "sfumato.protocols.homomorphic.sealed_client.predict", lambda unet, x, *_: torch.cat([x, x]).sin()
+    )
     pipe = in_process(portraits, Homomorphic(parameters=parameters), "dpm++")
     own = pipe("x", num_inference_steps=50, seed=1, num_images_per_prompt=2, output_type="latent").images
     (found,) = decrypted
@@ -311,7 +314,7 @@ def test_too_many_pictures_and_schedules_without_signal_are_refused_before_any_c
     assert SEALED.num_ciphertexts(prod(shape)) == MOST_CIPHERTEXTS + 1
     with pytest.raises(ValueError, match="take 1025 ciphertexts and a cloud holds 1024: make fewer"):
         pipe._half.check(pipe._unet, shape, 1)
-    monkeypatch.setattr("sfumato.protocols.homomorphic.client.sigma_scales", lambda _: [1e-4] * 3)
+    monkeypatch.setattr("sfumato.protocols.homomorphic.sealed_client.sigma_scales", lambda _: [1e-4] * 3)
     with pytest.raises(Unsupported, match="a value is not below 4096"):
         pipe("x", **SMALL)
 
@@ -326,7 +329,7 @@ def test_without_tenseal_no_cloud_is_contacted(tiny_sd, monkeypatch):
         with pytest.raises(Unsupported, match=r"pip install 'sfumato\[he\]'"):
             pipe("x", **SMALL)
         with pytest.raises(Unsupported, match=r"pip install 'sfumato\[he\]'"):
-            HomomorphicWorker(Homomorphic())
+            SealedWorker(Homomorphic())
     finally:
         seal_context.cache_clear()
 

@@ -10,9 +10,10 @@ from sfumato.crypto.ckks import Ciphertexts
 from sfumato.crypto.parameters import parameters_named
 from sfumato.crypto.secret_key import SecretKey
 from sfumato.errors import WireError
+from sfumato.protocols.homomorphic.messages import Added, EncryptedChange, EncryptedStart, Fetch
+from sfumato.protocols.homomorphic.sealed_worker import SealedWorker
 from sfumato.protocols.homomorphic.serialised import as_tensor, content_of
-from sfumato.protocols.homomorphic.spec import Added, EncryptedChange, EncryptedStart, Fetch, Homomorphic
-from sfumato.protocols.homomorphic.worker import HomomorphicWorker
+from sfumato.protocols.homomorphic.spec import Homomorphic
 
 pytest.importorskip("tenseal")
 
@@ -56,7 +57,7 @@ REFUSED = {
 @pytest.mark.parametrize("name", REFUSED)
 def test_the_cloud_refuses_what_does_not_fit(key, name):
     before, kind, values, sentence = REFUSED[name]
-    half = HomomorphicWorker(Homomorphic())
+    half = SealedWorker(Homomorphic())
     for earlier in before:
         half.handle(sent(earlier, key))
     with pytest.raises(WireError, match=sentence):
@@ -65,11 +66,11 @@ def test_the_cloud_refuses_what_does_not_fit(key, name):
 
 def test_ciphertexts_of_another_parameter_set_are_refused(key):
     with pytest.raises(WireError, match="with parameters of 'sealed' came; expected was 'compact'"):
-        HomomorphicWorker(Homomorphic(parameters="compact")).handle(sent(EncryptedStart, key))
+        SealedWorker(Homomorphic(parameters="compact")).handle(sent(EncryptedStart, key))
 
 
 def test_a_change_that_cancels_the_accumulator_is_refused(key):
-    half = HomomorphicWorker(Homomorphic())
+    half = SealedWorker(Homomorphic())
     half.handle(sent(EncryptedStart, key))
     negated = Ciphertexts(
         parameters=SEALED, level=0, parts=tuple(half._held._made("negate", p) for p in half._held.parts)
@@ -79,7 +80,7 @@ def test_a_change_that_cancels_the_accumulator_is_refused(key):
 
 
 def test_a_change_that_was_refused_is_not_added(key):
-    half = HomomorphicWorker(Homomorphic())
+    half = SealedWorker(Homomorphic())
     half.handle(sent(EncryptedStart, key))
     for values in ({"step": 7}, {"num": 9}):
         with suppress(WireError):

@@ -8,35 +8,24 @@ Source: why, Li and Micciancio, "On the security of homomorphic encryption on ap
 IACR 2020/1533.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 from sfumato.crypto.ckks import Ciphertexts, Values, largest_magnitude
-from sfumato.crypto.parameters import CkksParameters
 from sfumato.crypto.secret_key import SecretKey
 from sfumato.errors import WireError, WorkerError
+from sfumato.protocols.homomorphic.messages import (
+    Accumulator,
+    Added,
+    EncryptedChange,
+    EncryptedStart,
+    Fetch,
+    Serialised,
+)
 from sfumato.protocols.homomorphic.serialised import as_tensor, content_of
-from sfumato.protocols.homomorphic.spec import Accumulator, Added, EncryptedChange, EncryptedStart, Fetch, Serialised
 from sfumato.transport.base import Channel
 
 LARGEST_ERROR = 1e-6
 """By how much each value of a right accumulator may differ from the client's own: in sigma coordinates, in which final
 latents have their own size. CKKS's own error is below 1e-9 with ``sealed`` and below 1e-7 with ``compact``, for
 a thousand steps; a cloud that changes a value by less than this is not noticed."""
-
-
-@contextmanager
-def fresh_key(parameters: CkksParameters) -> Iterator[SecretKey]:
-    """A secret key for one run, destroyed at its end, however it ends.
-
-    Raises:
-        Unsupported: TenSEAL is not installed.
-    """
-    key = SecretKey(parameters)
-    try:
-        yield key
-    finally:
-        key.destroy()
 
 
 class Custody:

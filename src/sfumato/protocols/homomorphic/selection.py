@@ -14,7 +14,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from sfumato.protocols.homomorphic.index_set import IndexSet
-from sfumato.randomness import seeded_generator
+from sfumato.protocols.homomorphic.spec import Homomorphic
+from sfumato.randomness import fresh_seed, seeded_generator
 from sfumato.tensors import Latent
 
 CostMap = Float[Tensor, "batch 1 height width"]
@@ -126,3 +127,28 @@ class AllEntries(Selection):
     def hidden(self, latent: Latent) -> Bool[Tensor, "batch channel height width"]:
         """True."""
         return torch.ones(latent.shape, dtype=torch.bool)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AsManyAtRandom(Selection):
+    """As many entries as another selection chooses, wherever, and others each time."""
+
+    selection: Selection
+
+    def hidden(self, latent: Latent) -> Bool[Tensor, "batch channel height width"]:
+        """Random ones."""
+        return RandomEntries(fraction=self.selection(latent).fraction, seed=fresh_seed()).hidden(latent)
+
+
+def selection_of(spec: Homomorphic) -> Selection:
+    """The selection that a spec asks for."""
+    least = MinDistortion(threshold=spec.threshold)
+    match spec.selection:
+        case "min-distortion":
+            return least
+        case "random":
+            return AsManyAtRandom(selection=least)
+        case "all":
+            return AllEntries()
+        case "none":
+            return NoEntries()

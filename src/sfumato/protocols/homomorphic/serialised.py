@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from sfumato.errors import WireError
-from sfumato.protocols.homomorphic.spec import Serialised
+from sfumato.protocols.homomorphic.messages import Serialised
 
 
 def as_tensor(content: bytes) -> Serialised:

@@ -42,6 +42,8 @@ class LinearUpdate:
     """Of the latent before the step: x over y."""
     next_scale: float
     """Of the latent after it."""
+    input_scale: float
+    """What the U-Net reads is this times the latent."""
 
     @property
     def sigma_factor(self) -> float:
@@ -81,35 +83,43 @@ def linear_updates(scheduler: Any, num_inference_steps: int) -> tuple[LinearUpda
     generator = torch.Generator().manual_seed(0)  # of the check's numbers, no secret
     scales = sigma_scales(probed)
     check = _CHECK_SIZE * torch.randn(num + 1, generator=generator, dtype=torch.float64)
-    states = _probe(probed, torch.cat([torch.eye(num + 1, dtype=torch.float64), check[:, None]], dim=1))
+    states, inputs = _probe(probed, torch.cat([torch.eye(num + 1, dtype=torch.float64), check[:, None]], dim=1))
     found = states[:, :-1] @ check
     if not torch.allclose(found, states[:, -1], rtol=_TOLERANCE, atol=_TOLERANCE * _CHECK_SIZE):
         raise Unsupported(
             f"a step of {type(scheduler).__name__} is no linear update; it clips, thresholds or adds noise: use ddim, "
             "dpm++ or euler without these"
         )
-    return tuple(_update(states[i, :-1], states[i + 1, :-1], i, scales) for i in range(num))
+    return tuple(_update(states[i : i + 2, :-1], i, scales, float(inputs[i, 0] / states[i, 0])) for i in range(num))
 
 
-def _probe(scheduler: Any, basis: Float[Tensor, "basis column"]) -> Float[Tensor, "state column"]:
-    """Latents before the first step and after each, in terms of the basis: the first latent, then the predictions."""
+def _probe(
+    scheduler: Any, basis: Float[Tensor, "basis column"]
+) -> tuple[Float[Tensor, "state column"], Float[Tensor, "step column"]]:
+    """Latents before the first step and after each, in terms of the basis: the first latent, then the predictions.
+
+    And the latents of each step as the U-Net reads them.
+    """
     rows = basis[:, None, None, None, :]
     accepts = inspect.signature(scheduler.step).parameters
     extra = {"generator": torch.Generator().manual_seed(0)} if "generator" in accepts else {}
-    states = [rows[0]]
+    states, inputs = [rows[0]], []
     for prediction, timestep in zip(rows[1:], scheduler.timesteps, strict=True):
-        scheduler.scale_model_input(states[-1], timestep)
+        inputs.append(scheduler.scale_model_input(states[-1], timestep))
         states.append(scheduler.step(prediction, timestep, states[-1], return_dict=False, **extra)[0].double())
-    return torch.stack(states)[:, 0, 0, 0]
+    return torch.stack(states)[:, 0, 0, 0], torch.stack(inputs)[:, 0, 0, 0]
 
 
-def _update(
-    before: Float[Tensor, " basis"], after: Float[Tensor, " basis"], index: int, scales: list[float]
-) -> LinearUpdate:
+def _update(states: Float[Tensor, "two basis"], index: int, scales: list[float], input_scale: float) -> LinearUpdate:
+    before, after = states
     factor = float(after[0] / before[0])
     combined = (after - factor * before)[1 : index + 2]
     return LinearUpdate(
-        factor=factor, coefficients=tuple(combined.tolist()), scale=scales[index], next_scale=scales[index + 1]
+        factor=factor,
+        coefficients=tuple(combined.tolist()),
+        scale=scales[index],
+        next_scale=scales[index + 1],
+        input_scale=input_scale,
     )
 
 

@@ -11,7 +11,8 @@ from sfumato.models.layers import Layer
 from sfumato.models.loading import nothing
 from sfumato.models.weights import Wanted
 from sfumato.protocols.client_half import BY_CLOUDS, Shares, StepwiseClient
-from sfumato.protocols.plain.spec import Condition, Conditioned, Noisy, Plain, Prediction
+from sfumato.protocols.plain.spec import Noisy, Plain, Prediction
+from sfumato.protocols.readable import Condition, Conditioned
 from sfumato.protocols.replies import checked
 from sfumato.tensors import GuidedPrediction, Latent
 from sfumato.transport.base import Channel
@@ -48,7 +49,7 @@ class PlainClient(StepwiseClient):
         def remote(latent: Latent, timestep: Tensor, conditioning: Conditioning) -> GuidedPrediction:
             nonlocal told
             if told is not conditioning:
-                channel.exchange([_condition(conditioning)], Conditioned)
+                channel.exchange([Condition.of(conditioning)], Conditioned)
                 told = conditioning
             request = Noisy(latent=latent.to(self._dtype), timestep=float(timestep))
             (reply,) = channel.exchange([request], Prediction)
@@ -57,11 +58,3 @@ class PlainClient(StepwiseClient):
             return prediction.to(latent.dtype)
 
         yield remote
-
-
-def _condition(conditioning: Conditioning) -> Condition:
-    return Condition(
-        prompt_embeds=conditioning.prompt_embeds,
-        pooled=conditioning.pooled,
-        time_ids=conditioning.time_ids,
-    )

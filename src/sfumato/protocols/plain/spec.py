@@ -1,13 +1,10 @@
-"""All that is public about ``plain``: its settings and its messages."""
+"""All that is public about ``plain``: its settings and its messages (``readable.py`` has the conditioning's)."""
 
 from dataclasses import dataclass
 from typing import ClassVar
 
-from jaxtyping import Float
-from torch import Tensor
-
 from sfumato.protocols.base import Spec, setting
-from sfumato.tensors import GuidedPrediction, Latent, PooledEmbedding, TokenEmbeddings
+from sfumato.tensors import GuidedPrediction, Latent
 from sfumato.wire.dtypes import WireDtype
 from sfumato.wire.messages import Message
 
@@ -43,31 +40,6 @@ class Plain(Spec):
             "The cloud reads the text embedding, and with it the prompt.",
             "The cloud reads the latent at every step, and with it the picture.",
         )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Condition(Message):
-    """Client to cloud, once a run: what the U-Net is told.
-
-    Reveals: the text embedding (the public text encoder maps it back to the prompt), the negative prompt's, and for
-    SDXL the pooled text and the picture's size.
-    """
-
-    topic: ClassVar[str] = "text"
-
-    prompt_embeds: TokenEmbeddings
-    pooled: PooledEmbedding | None
-    time_ids: Float[Tensor, "batch six"] | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Conditioned(Message):
-    """Cloud to client: the conditioning is held for this session.
-
-    Reveals: size and timing only.
-    """
-
-    topic: ClassVar[str] = "text"
 
 
 @dataclass(frozen=True, kw_only=True)

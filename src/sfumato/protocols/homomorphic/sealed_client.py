@@ -1,4 +1,4 @@
-"""The client half of ``homomorphic``: run the U-Net here, and keep the latents at the cloud encrypted."""
+"""The client half of sealed mode: run the U-Net here, and keep the latents at the cloud encrypted."""
 
 from functools import partial
 from math import prod
@@ -8,7 +8,6 @@ from torch import nn
 
 from sfumato.crypto.ckks import Values, largest_magnitude
 from sfumato.crypto.envelope import MOST_CIPHERTEXTS
-from sfumato.crypto.parameters import parameters_named
 from sfumato.crypto.seal import seal_context
 from sfumato.errors import ModelError
 from sfumato.models.counting import unet_layers
@@ -18,7 +17,8 @@ from sfumato.models.loading import everything
 from sfumato.models.sampling import Sampling, sample
 from sfumato.models.weights import Wanted
 from sfumato.protocols.client_half import ClientHalf, Generation, OnStep, Remarks, UnetWork
-from sfumato.protocols.homomorphic.custody import Custody, fresh_key
+from sfumato.protocols.homomorphic.custody import Custody
+from sfumato.protocols.homomorphic.keys import fresh_key
 from sfumato.protocols.homomorphic.spec import Homomorphic
 from sfumato.protocols.homomorphic.updates import sigma_scales
 from sfumato.protocols.replies import is_finite
@@ -26,7 +26,7 @@ from sfumato.tensors import Latent
 from sfumato.transport.base import Channel
 
 
-class HomomorphicClient(ClientHalf):
+class SealedClient(ClientHalf):
     """Denoises here; the cloud holds the latents under a key that lives as long as the run.
 
     Run by: client.
@@ -34,7 +34,7 @@ class HomomorphicClient(ClientHalf):
     """
 
     def __init__(self, spec: Homomorphic):
-        self._parameters = parameters_named(spec.parameters)
+        self._parameters = spec.ckks
         self._scales: list[float] = []
         self._num_sent = 0
 

@@ -1,4 +1,4 @@
-"""The worker half of ``homomorphic``: hold ciphertexts, and add to them."""
+"""The worker half of sealed mode: hold ciphertexts, and add to them."""
 
 from typing import ClassVar
 
@@ -6,23 +6,16 @@ from torch import Tensor
 
 from sfumato.crypto.ckks import Ciphertexts
 from sfumato.crypto.envelope import MOST_CIPHERTEXTS
-from sfumato.crypto.parameters import parameters_named
 from sfumato.crypto.seal import seal_context
 from sfumato.errors import WireError
 from sfumato.protocols.base import WorkerHalf
+from sfumato.protocols.homomorphic.messages import Accumulator, Added, EncryptedChange, EncryptedStart, Fetch
 from sfumato.protocols.homomorphic.serialised import as_tensor, content_of
-from sfumato.protocols.homomorphic.spec import (
-    Accumulator,
-    Added,
-    EncryptedChange,
-    EncryptedStart,
-    Fetch,
-    Homomorphic,
-)
+from sfumato.protocols.homomorphic.spec import Homomorphic
 from sfumato.wire.messages import Message
 
 
-class HomomorphicWorker(WorkerHalf):
+class SealedWorker(WorkerHalf):
     """Holds one run's accumulator; it has no key, and no use for the model.
 
     Run by: worker.
@@ -37,7 +30,7 @@ class HomomorphicWorker(WorkerHalf):
         Raises:
             Unsupported: TenSEAL is not installed here.
         """
-        self._parameters = parameters_named(spec.parameters)
+        self._parameters = spec.ckks
         seal_context(self._parameters)
         self._held: Ciphertexts | None = None
         self._num_steps = 0

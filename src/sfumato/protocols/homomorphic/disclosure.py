@@ -1,0 +1,100 @@
+"""What the plaintext of mode=paper discloses: mathematics that a run's report and attacks share.
+
+A step is ``x' = factor * x + addend``, and the addend follows from the predictions. So who reads these knows every
+latent but for one unknown an entry, the first noise. An entry that was in the clear in any step is known in all of
+them; for the others the noise is what makes the denoised estimates of neighbouring steps agree best.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from sfumato.protocols.homomorphic.updates import LinearUpdate
+from sfumato.tensors import Latent
+
+_LARGEST_CHANGE = 0.01
+"""Mean square by which denoised estimates of neighbouring steps differ, against unit noise. From runs of ``portraits``
+with 30 steps, where a tenth and ten times of it cost less than 0.07 of correlation."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """What stood in the clear in one step, in the order of the steps; in fp64."""
+
+    prediction: Latent
+    """After guidance."""
+    is_public: Bool[Tensor, "batch channel height width"]
+    latent: Latent
+    """Before the step; zero where it was encrypted."""
+
+
+def first_noise(updates: Sequence[LinearUpdate], seen: Sequence[Seen], prediction_type: str) -> Latent:
+    """The latents before the first step: exact where an entry was ever in the clear, and else estimated.
+
+    Args:
+        updates: of the scheduler.
+        seen: as many steps as updates.
+        prediction_type: of the model: epsilon, v_prediction or sample.
+
+    Raises:
+        ValueError: another number of steps, or another kind of prediction.
+    """
+    if len(seen) != len(updates) or not seen:
+        raise ValueError(f"a run of {len(updates)} steps, but {len(seen)} were seen")
+    factors, constants = _trajectory(updates, seen)
+    denoised = [
+        _denoised(update, factor, constant, one.prediction, prediction_type)
+        for update, factor, constant, one in zip(updates, factors, constants, seen, strict=False)
+    ]
+    denoised.append((factors[-1], constants[-1]))
+    slope = torch.tensor([b[0] - a[0] for a, b in pairwise(denoised)], dtype=torch.float64)
+    change = torch.stack([b[1] - a[1] for a, b in pairwise(denoised)])
+    noise = -torch.einsum("s,s...->...", slope, change) / (slope.square().sum() + _LARGEST_CHANGE)
+    for one, factor, constant in zip(seen, factors, constants, strict=False):
+        noise = torch.where(one.is_public, (one.latent - constant) / factor, noise)
+    return noise
+
+
+def last_latents(updates: Sequence[LinearUpdate], seen: Sequence[Seen], noise: Latent) -> Latent:
+    """The latents after the last step that follow from those before the first."""
+    factors, constants = _trajectory(updates, seen)
+    return factors[-1] * noise + constants[-1]
+
+
+def _trajectory(updates: Sequence[LinearUpdate], seen: Sequence[Seen]) -> tuple[list[float], list[Latent]]:
+    """Each step's latents, and the last step's result, as ``factor * noise + constant``."""
+    predictions = [one.prediction for one in seen]
+    factors, constants = [1.0], [torch.zeros_like(predictions[0])]
+    for i, update in enumerate(updates):
+        constants.append(update.factor * constants[-1] + update.addend(predictions[: i + 1]))
+        factors.append(update.factor * factors[-1])
+    return factors, constants
+
+
+def _denoised(
+    update: LinearUpdate, factor: float, constant: Latent, prediction: Latent, prediction_type: str
+) -> tuple[float, Latent]:
+    """The model's estimate of the clean latents in one step, as ``factor * noise + constant``."""
+    signal = update.scale * update.input_scale
+    sigma = (1 - signal**2) ** 0.5
+    factor, constant = factor * update.input_scale, constant * update.input_scale
+    match prediction_type:
+        case "epsilon":
+            return factor / signal, (constant - sigma * prediction) / signal
+        case "v_prediction":
+            return factor * signal, signal * constant - sigma * prediction
+        case "sample":
+            return 0.0, prediction
+    raise ValueError(f"a model that predicts {prediction_type!r}: epsilon, v_prediction and sample are known")
+
+
+def correlation(estimate: Tensor, truth: Tensor) -> float:
+    """Pearson's, of all entries; 0 where one side does not vary."""
+    both = torch.stack([estimate.double().flatten(), truth.double().flatten()])
+    if both.shape[1] < 2 or bool((both.amax(1) == both.amin(1)).any()):
+        return 0.0
+    return float(torch.corrcoef(both)[0, 1])
