@@ -33,7 +33,7 @@ class Seen:
 
 
 def first_noise(updates: Sequence[LinearUpdate], seen: Sequence[Seen], prediction_type: str) -> Latent:
-    """The latents before the first step: exact where an entry was ever in the clear, and else estimated.
+    """The first noise, of unit size: exact where an entry was ever in the clear, and else estimated.
 
     Args:
         updates: of the scheduler.
@@ -60,7 +60,7 @@ def first_noise(updates: Sequence[LinearUpdate], seen: Sequence[Seen], predictio
 
 
 def last_latents(updates: Sequence[LinearUpdate], seen: Sequence[Seen], noise: Latent) -> Latent:
-    """The latents after the last step that follow from those before the first."""
+    """The latents after the last step that follow from the first noise."""
     factors, constants = _trajectory(updates, seen)
     return factors[-1] * noise + constants[-1]
 
@@ -68,7 +68,7 @@ def last_latents(updates: Sequence[LinearUpdate], seen: Sequence[Seen], noise: L
 def _trajectory(updates: Sequence[LinearUpdate], seen: Sequence[Seen]) -> tuple[list[float], list[Latent]]:
     """Each step's latents, and the last step's result, as ``factor * noise + constant``."""
     predictions = [one.prediction for one in seen]
-    factors, constants = [1.0], [torch.zeros_like(predictions[0])]
+    factors, constants = [1 / updates[0].input_scale], [torch.zeros_like(predictions[0])]
     for i, update in enumerate(updates):
         constants.append(update.factor * constants[-1] + update.addend(predictions[: i + 1]))
         factors.append(update.factor * factors[-1])

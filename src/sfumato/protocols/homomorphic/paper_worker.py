@@ -1,5 +1,6 @@
 """The worker half of mode=paper: a scheduler's linear update of a latent that is encrypted in part."""
 
+import math
 from math import prod
 from typing import ClassVar
 
@@ -77,9 +78,12 @@ class PaperWorker(WorkerHalf):
         shape = request.shape
         if len(shape) != 4 or min(shape) < 1 or prod(shape) > MOST_CIPHERTEXTS * self._parameters.num_slots:
             raise WireError(f"a latent of shape {shape} came; it has four axes and fits {MOST_CIPHERTEXTS} ciphertexts")
-        require_numbers(request.remainder, (len(request.remainder),))
+        positions = request.positions
+        if positions.ndim != 1 or positions.dtype != torch.int32:
+            raise WireError(f"positions of format {positions.dtype} came where a list of 32-bit integers was due")
+        require_numbers(request.remainder, (prod(shape) - len(positions),))
         try:
-            index_set = IndexSet(shape=shape, positions=request.positions.long())
+            index_set = IndexSet(shape=shape, positions=positions.long())
             return received(content_of(request.ciphertexts), request.remainder, index_set, self._parameters)
         except ValueError as error:
             raise WireError(f"a latent came that is not put together: {error}") from error
@@ -93,6 +97,8 @@ class PaperWorker(WorkerHalf):
 
     def _addend(self, request: HybridLatent) -> Latent:
         coefficients = request.coefficients
+        if not all(map(math.isfinite, (request.factor, *coefficients))):
+            raise WireError("an update came with numbers that are not finite")
         if len(coefficients) != len(self._predictions):
             raise WireError(f"{len(self._predictions)} predictions are to be combined with {len(coefficients)} numbers")
         if any(p.shape != request.shape for p in self._predictions):

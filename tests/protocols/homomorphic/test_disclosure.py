@@ -1,0 +1,107 @@
+"""What plaintext predictions and entries say about latents that are encrypted besides."""
+
+import pytest
+import torch
+
+from sfumato.models.sampling import make_scheduler
+from sfumato.protocols.homomorphic.disclosure import Seen, correlation, first_noise, last_latents
+from sfumato.protocols.homomorphic.updates import linear_updates
+
+NUM_STEPS = 20
+
+
+def smooth(generator):
+    return torch.nn.functional.interpolate(
+        torch.randn(1, 4, 8, 8, generator=generator, dtype=torch.float64), scale_factor=4, mode="bilinear"
+    )
+
+
+def run_of(portraits, scheduler, is_public):
+    """A run whose model always predicts one clean picture: the ideal of a denoiser that is sure."""
+    generator = torch.Generator().manual_seed(0)
+    updates = linear_updates(make_scheduler(portraits, scheduler), NUM_STEPS)
+    clean, noise = smooth(generator), torch.randn(1, 4, 32, 32, generator=generator, dtype=torch.float64)
+    latents, seen, predictions = noise / updates[0].input_scale, [], []
+    for i, update in enumerate(updates):
+        signal = update.scale * update.input_scale
+        sigma = (1 - signal**2) ** 0.5
+        read = latents * update.input_scale
+        eps = (read - signal * clean) / sigma
+        predictions.append(signal * eps - sigma * clean)
+        public = is_public(i, latents)
+        seen.append(Seen(prediction=predictions[-1], is_public=public, latent=torch.where(public, latents, 0.0)))
+        latents = update.factor * latents + update.addend(predictions)
+    return updates, seen, noise, latents
+
+
+def none(_, latents):
+    return torch.zeros_like(latents, dtype=torch.bool)
+
+
+@pytest.mark.parametrize("scheduler", ["ddim", "dpm++", "euler"])
+def test_predictions_alone_give_the_latents_of_a_sure_model(portraits, scheduler):
+    updates, seen, first, last = run_of(portraits, scheduler, none)
+    noise = first_noise(updates, seen, "v_prediction")
+    assert correlation(noise, first) > 0.99
+    assert correlation(last_latents(updates, seen, noise), last) > 0.97
+
+
+def test_an_entry_that_is_public_once_is_known_in_all_steps(portraits):
+    mask = torch.rand(1, 4, 32, 32, generator=torch.Generator().manual_seed(1)) < 0.2
+    updates, seen, first, last = run_of(portraits, "dpm++", lambda i, _: mask & (i == 7))
+    noise = first_noise(updates, seen, "v_prediction")
+    found = last_latents(updates, seen, noise)
+    assert torch.allclose(noise[mask], first[mask], rtol=0, atol=1e-4)
+    assert torch.allclose(found[mask], last[mask], rtol=0, atol=1e-4)
+    assert not torch.allclose(found[~mask], last[~mask], rtol=0, atol=1e-4)
+
+
+def test_predictions_of_another_run_give_nothing(portraits):
+    """Control: without what belongs to the run the estimate is no better than chance."""
+    updates, seen, _, last = run_of(portraits, "ddim", none)
+    generator = torch.Generator().manual_seed(5)
+    order = torch.randperm(seen[0].prediction.numel(), generator=generator)
+    shuffled = [
+        Seen(
+            prediction=one.prediction.flatten()[order].reshape(one.prediction.shape),
+            is_public=one.is_public,
+            latent=one.latent,
+        )
+        for one in seen
+    ]
+    found = last_latents(updates, shuffled, first_noise(updates, shuffled, "v_prediction"))
+    assert abs(correlation(found, last)) < 0.1
+
+
+@pytest.mark.parametrize("prediction_type", ["epsilon", "sample"])
+def test_other_kinds_of_prediction(portraits, prediction_type):
+    scheduler = make_scheduler(portraits, "ddim")
+    scheduler.register_to_config(prediction_type=prediction_type)
+    updates = linear_updates(scheduler, NUM_STEPS)
+    generator = torch.Generator().manual_seed(2)
+    clean, latents = smooth(generator), torch.randn(1, 4, 32, 32, generator=generator, dtype=torch.float64)
+    first, seen, predictions = latents, [], []
+    for update in updates:
+        sigma = (1 - update.scale**2) ** 0.5
+        eps = (latents - update.scale * clean) / sigma
+        predictions.append(eps if prediction_type == "epsilon" else clean)
+        seen.append(Seen(prediction=predictions[-1], is_public=none(0, latents), latent=torch.zeros_like(latents)))
+        latents = update.factor * latents + update.addend(predictions)
+    found = last_latents(updates, seen, first_noise(updates, seen, prediction_type))
+    assert correlation(found, latents) > 0.99
+    assert first.shape == found.shape
+
+
+def test_refusals(portraits):
+    updates, seen, *_ = run_of(portraits, "ddim", none)
+    with pytest.raises(ValueError, match="a run of 20 steps, but 19 were seen"):
+        first_noise(updates, seen[1:], "epsilon")
+    with pytest.raises(ValueError, match="a model that predicts 'flow_prediction'"):
+        first_noise(updates, seen, "flow_prediction")
+
+
+def test_correlation():
+    x = torch.randn(50, generator=torch.Generator().manual_seed(0))
+    assert correlation(3 * x + 1, x) == pytest.approx(1)
+    assert correlation(-x, x) == pytest.approx(-1)
+    assert correlation(torch.ones(50), x) == 0
