@@ -52,7 +52,7 @@ def simulate(
     Args:
         model: its folder or name.
         spec: the protocol.
-        scheduler: ddim, dpm++, euler or lcm.
+        scheduler: ddim, dpm++, euler, lcm or plms.
         torch_dtype: on the client.
         clouds: made before, to share a loaded model between simulations or to record; by default new ones.
         device_model, taxonomy, detectors: for prompt-set, as in :meth:`PrivatePipeline.from_pretrained`.

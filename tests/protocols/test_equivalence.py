@@ -19,8 +19,8 @@ def stock(folder, scheduler, **arguments):
     pipe = diffusers.DiffusionPipeline.from_pretrained(folder.path)
     pipe.set_progress_bar_config(disable=True)
     # What Stable Diffusion's pipeline does to a scheduler that it is made with, and not to one that it is given later.
-    unclipped = {"clip_sample": False} if scheduler == "ddim" else {}
-    pipe.scheduler = getattr(diffusers, SCHEDULERS[scheduler]).from_config(pipe.scheduler.config, **unclipped)
+    changed = {"ddim": {"clip_sample": False}, "plms": {"skip_prk_steps": True}}.get(scheduler, {})
+    pipe.scheduler = getattr(diffusers, SCHEDULERS[scheduler]).from_config(pipe.scheduler.config, **changed)
     generator = torch.Generator("cpu").manual_seed(SEED)
     return pipe(PROMPT, num_inference_steps=STEPS, generator=generator, output_type="latent", **arguments).images
 

@@ -26,7 +26,7 @@ def generate(
     keys: Annotated[Path | None, typer.Option(help="Folder made by 'sfumato keys'; needed with --clouds.")] = None,
     steps: Annotated[int, typer.Option(min=1, help="Denoising steps.")] = 30,
     guidance_scale: Annotated[float, typer.Option(help="How strongly the prompt counts; 1 turns guidance off.")] = 5.0,
-    scheduler: Annotated[str, typer.Option(help="ddim, dpm++, euler or lcm.")] = "dpm++",
+    scheduler: Annotated[str, typer.Option(help="ddim, dpm++, euler, lcm or plms.")] = "dpm++",
     seed: Annotated[
         int | None,
         typer.Option(

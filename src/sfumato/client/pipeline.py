@@ -103,7 +103,7 @@ class PrivatePipeline:
                 ``"host:port,…"`` of running ones, with ``keys``; or an object with ``open_channel``.
             keys: folder made by ``sfumato keys``, for remote clouds.
             torch_dtype: of the weights and the arithmetic on the client.
-            scheduler: ddim, dpm++, euler or lcm.
+            scheduler: ddim, dpm++, euler, lcm or plms.
             device_model: the small model that finishes a picture here, for prompt-set; bundled models have one.
             taxonomy: TOML file with more attributes to hide, for prompt-set.
             detectors: that find attributes besides the rules, for prompt-set.

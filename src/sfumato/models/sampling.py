@@ -15,12 +15,21 @@ from sfumato.models.folder import ModelFolder
 from sfumato.randomness import unsearchable_noise
 from sfumato.tensors import GuidedPrediction, Latent
 
-SchedulerName = Literal["ddim", "dpm++", "euler", "lcm"]
+SchedulerName = Literal["ddim", "dpm++", "euler", "lcm", "plms"]
 SCHEDULERS: dict[str, str] = {
     "ddim": "DDIMScheduler",
     "dpm++": "DPMSolverMultistepScheduler",
     "euler": "EulerDiscreteScheduler",
     "lcm": "LCMScheduler",
+    "plms": "PNDMScheduler",
+}
+
+_DEFAULTS: dict[str, dict[str, Any]] = {
+    # DDIM's own default clips predicted latents to [-1, 1], which is for models of pixels; diffusers' pipelines turn it
+    # off for latents, but not in schedulers that are made beside them.
+    "ddim": {"clip_sample": False},
+    # Without these PNDM begins with Runge-Kutta steps, which Stable Diffusion's PLMS does not have.
+    "plms": {"skip_prk_steps": True},
 }
 
 
@@ -35,11 +44,8 @@ def make_scheduler(model: ModelFolder, name: str) -> Any:
         raise ValueError(f"no scheduler {name!r}: choose one of {', '.join(get_args(SchedulerName))}")
     import diffusers
 
-    # DDIM's own default clips predicted latents to [-1, 1], which is for models of pixels; diffusers' pipelines turn it
-    # off for latents, but not in schedulers that are made beside them.
-    unclipped = {"clip_sample": False} if name == "ddim" else {}
     try:
-        return getattr(diffusers, SCHEDULERS[name]).from_config(unclipped | model.config("scheduler"))
+        return getattr(diffusers, SCHEDULERS[name]).from_config(_DEFAULTS.get(name, {}) | model.config("scheduler"))
     except (ValueError, TypeError, NotImplementedError) as error:
         raise ModelError(f"model {model.name!r} has a scheduler configuration that {name} cannot use") from error
 

@@ -136,7 +136,7 @@ def test_the_scheduler_is_left_as_it_is():
     ids=["clipping", "thresholding", "sde", "lcm", "ddpm", "ancestral"],
 )
 def test_what_is_no_linear_update_is_found_out(make):
-    with pytest.raises(Unsupported, match="use ddim, dpm\\+\\+ or euler"):
+    with pytest.raises(Unsupported, match="use ddim, dpm\\+\\+, euler or plms"):
         linear_updates(make(), 4)
 
 

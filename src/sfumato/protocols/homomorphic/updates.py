@@ -88,7 +88,7 @@ def linear_updates(scheduler: Any, num_inference_steps: int) -> tuple[LinearUpda
     if not torch.allclose(found, states[:, -1], rtol=_TOLERANCE, atol=_TOLERANCE * _CHECK_SIZE):
         raise Unsupported(
             f"a step of {type(scheduler).__name__} is no linear update; it clips, thresholds or adds noise: use ddim, "
-            "dpm++ or euler without these"
+            "dpm++, euler or plms without these"
         )
     return tuple(_update(states[i : i + 2, :-1], i, scales, float(inputs[i, 0] / states[i, 0])) for i in range(num))
 
@@ -139,7 +139,7 @@ def sigma_scales(scheduler: Any) -> list[float]:
         Unsupported: flow matching, or a schedule that begins without signal.
     """
     if not hasattr(scheduler, "alphas_cumprod") or scheduler.config.get("use_flow_sigmas"):
-        raise Unsupported(f"{type(scheduler).__name__} is of the flow-matching kind: use ddim, dpm++ or euler")
+        raise Unsupported(f"{type(scheduler).__name__} is of the flow-matching kind: use ddim, dpm++, euler or plms")
     if hasattr(scheduler, "is_scale_input_called"):
         return [1.0] * (len(scheduler.timesteps) + 1)
     if hasattr(scheduler, "sigmas"):

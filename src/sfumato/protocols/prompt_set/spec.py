@@ -9,7 +9,6 @@ from typing import ClassVar, Literal
 from jaxtyping import Float
 from torch import Tensor
 
-from sfumato.models.sampling import SchedulerName
 from sfumato.protocols.base import Spec, setting
 from sfumato.protocols.prompt_set.acceleration import Acceleration
 from sfumato.protocols.prompt_set.handoff import HandoffKind
@@ -43,7 +42,9 @@ class PromptSet(Spec):
         "restart: the client's solver starts anew; ship-history: the cloud's last output comes too, twice the bytes, "
         "and dpm++ goes on from it",
     )
-    server_scheduler: Literal["same", SchedulerName] = setting("same", "the cloud's; same: as the client's")
+    server_scheduler: Literal["same", "ddim", "dpm++", "euler", "lcm"] = setting(
+        "same", "the cloud's; same: as the client's"
+    )
     server_inference_steps: int = setting(0, "of the cloud's schedule, of which it makes k; 0: as many as the client's")
     wire_dtype: WireDtype = setting("fp16", "number format of noise and latents on the wire")
     max_candidates: int = setting(32, "larger sets are refused")
