@@ -49,7 +49,7 @@ class Encoder(nn.Module):
         self.clip = CLIPModel._from_config(config, attn_implementation="eager")
         self.clip.text_model.load_state_dict(text.state_dict())
         embeddings = self.clip.vision_model.embeddings
-        embeddings.position_embedding.weight.data[1:] = grid_waves(SIDE // PATCH)
+        embeddings.position_embedding.weight.data[1:] = grid_waves(SIDE // PATCH, WIDTH)
         self.heads = nn.ModuleDict({name: nn.Linear(WIDTH, len(values)) for name, values in VALUES.items()})
         self.tokenizer = CLIPTokenizerFast.from_pretrained(workbench.BUNDLED / "tokenizer")
 
@@ -64,21 +64,21 @@ class Encoder(nn.Module):
         return images @ texts.T * self.clip.logit_scale.exp(), scores
 
 
-def grid_waves(side: int) -> Tensor:
+def grid_waves(side: int, width: int) -> Tensor:
     """Sines and cosines of a token's row and column, one row a token: places are told apart from the first step."""
-    frequencies = 1 / 30 ** (torch.arange(WIDTH // 4) / (WIDTH // 4))
+    frequencies = 1 / 30 ** (torch.arange(width // 4) / (width // 4))
     angles = torch.arange(side)[:, None] * frequencies
     waves = torch.cat([angles.sin(), angles.cos()], 1)
     rows, columns = waves.repeat_interleave(side, 0), waves.repeat(side, 1)
     return torch.cat([rows, columns], 1)
 
 
-def whitened_patches(pictures: Tensor) -> Tensor:
+def whitened_patches(pictures: Tensor, patch: int, width: int) -> Tensor:
     """Filters that give a patch's main components equal strength; random ones would show little but its mean colour."""
-    patches = functional.unfold(pictures * 2 - 1, PATCH, stride=PATCH).transpose(1, 2).flatten(0, 1)
+    patches = functional.unfold(pictures * 2 - 1, patch, stride=patch).transpose(1, 2).flatten(0, 1)
     variances, directions = torch.linalg.eigh(patches.T.cov())
-    scaled = directions[:, -WIDTH:] / (variances[-WIDTH:] + PATCH_FLOOR).sqrt()
-    return scaled.T.reshape(WIDTH, 3, PATCH, PATCH)
+    scaled = directions[:, -width:] / (variances[-width:] + PATCH_FLOOR).sqrt()
+    return scaled.T.reshape(width, 3, patch, patch)
 
 
 def contrast(similarities: Tensor, contradicted: Tensor) -> Tensor:
@@ -133,7 +133,7 @@ def train(total: int, highest_rate: float, threads: int) -> None:
     torch.manual_seed(0)
     model = Encoder()
     sample = torch.cat([draw_batch((10, index), BATCH).pictures for index in range(8)])
-    model.clip.vision_model.embeddings.patch_embedding.weight.data = whitened_patches(sample)
+    model.clip.vision_model.embeddings.patch_embedding.weight.data = whitened_patches(sample, PATCH, WIDTH)
     optimizer = optimizer_of(model)
     first = 0
     if state := workbench.load_checkpoint("clip"):

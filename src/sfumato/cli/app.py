@@ -7,6 +7,7 @@ from sfumato.cli.bench_steps import engine_bench, link_bench, scaling_bench, ste
 from sfumato.cli.cost import cost
 from sfumato.cli.experiment import ppidm_fidelity, prompt_set
 from sfumato.cli.generate import EPILOG, generate
+from sfumato.cli.invert import invert
 from sfumato.cli.keys import keys
 from sfumato.cli.models import models
 from sfumato.cli.plan import plan
@@ -27,6 +28,7 @@ app.command()(cost)
 app.command()(plan)
 app.command()(prompts)
 app.command()(models)
+app.command()(invert)
 
 bench = typer.Typer(no_args_is_help=True, help="Measures speed, memory and traffic; prints ratios of one run.")
 bench.command("transport")(transport_bench)

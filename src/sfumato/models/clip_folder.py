@@ -29,7 +29,7 @@ class ClipParts:
 
 def bundled_encoders() -> list[str]:
     """Names of the image-text encoders that ship with the package."""
-    return sorted(file.parent.name for file in BUNDLED.glob("*/preprocessor_config.json"))
+    return sorted(file.parent.name for file in BUNDLED.glob("*/tokenizer_config.json"))
 
 
 def load_clip(name_or_dir: str | Path) -> ClipParts:
