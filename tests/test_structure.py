@@ -24,9 +24,10 @@ def loaded_after(code: str) -> set[str]:
         "from sfumato.cli import main; sys.argv = ['sfumato', '--help']; main()",
         "from sfumato.cli import main; sys.argv = ['sfumato', 'generate', '--help']; main()",
         "from sfumato.cli import main; sys.argv = ['sfumato', 'generate', 'x', '--steps', '0']; main()",
+        "from sfumato.cli import main; sys.argv = ['sfumato', 'vault', 'put', '--help']; main()",
         "import sfumato.client.local_clouds",
     ],
-    ids=["import", "help", "help of generate", "wrong usage", "local clouds"],
+    ids=["import", "help", "help of generate", "wrong usage", "help of vault put", "local clouds"],
 )
 def test_torch_is_not_loaded_before_it_is_needed(code):
     loaded = loaded_after(code)
@@ -39,5 +40,7 @@ def test_a_cloud_loads_nothing_of_a_client():
     assert "sfumato.protocols.layer_split.worker" in loaded
     assert not [m for m in loaded if m.startswith("sfumato.") and (".client" in m or m.startswith("sfumato.cli"))]
     assert "sfumato.protocols.homomorphic.sealed_worker" in loaded
+    assert "sfumato.protocols.vault.worker" in loaded
     assert not loaded & {"sfumato.crypto.secret_key", "sfumato.protocols.homomorphic.custody", "tenseal"}
+    assert "sfumato.crypto.key_file" not in loaded
     assert "sfumato.models.conditioning" not in loaded, "a cloud has no use for a text encoder"

@@ -11,6 +11,7 @@
     ├── SpecMismatch      client and cloud disagree on protocol, spec, model or version
     ├── ClaimError        going on would break what the protocol promises
     ├── ExperimentError   a sweep had to stop; what it finished is kept
+    ├── StorageError      what was kept on disk is missing, damaged, or can be read by others
     └── Unsupported       this model or setting cannot run under this protocol; says what to use
 
 Wrong arguments are ``ValueError``. Each message is one sentence that says what was wrong and what to do, and
@@ -52,6 +53,10 @@ class ClaimError(SfumatoError):
 
 class ExperimentError(SfumatoError):
     """A sweep had to stop; what it finished is kept."""
+
+
+class StorageError(SfumatoError):
+    """What was kept on disk is missing, damaged, or can be read by others."""
 
 
 class Unsupported(SfumatoError):

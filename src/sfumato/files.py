@@ -22,15 +22,22 @@ def check_writable(path: Path) -> None:
         raise ValueError(f"cannot write {path}: no permission to write in {folder}")
 
 
-def write_whole(path: Path, write: Callable[[IO[bytes]], None]) -> None:
-    """Writes a file so that a crash leaves the old one or none, never half of one."""
+def write_whole(path: Path, write: Callable[[IO[bytes]], object], *, private: bool = False) -> None:
+    """Writes a file so that a crash leaves the old one or none, never half of one.
+
+    Args:
+        path: the file.
+        write: writes its content.
+        private: only this user may read it, from its first byte on.
+    """
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".partial")
     try:
         with os.fdopen(handle, "wb") as stream:
             write(stream)
             stream.flush()
             os.fsync(stream.fileno())
-        os.chmod(name, 0o666 & ~_umask())
+        if not private:
+            os.chmod(name, 0o666 & ~_umask())
         os.replace(name, path)
     except BaseException:
         Path(name).unlink(missing_ok=True)

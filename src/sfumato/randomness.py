@@ -48,6 +48,11 @@ def seeded_generator(seed: int) -> torch.Generator:
     return torch.Generator("cpu").manual_seed(seed)
 
 
+def unguessable_name() -> str:
+    """Draws 128 bits, in hexadecimal: for what is found by its name, and by nobody who was not told it."""
+    return secrets.token_hex(16)
+
+
 def access_token() -> str:
     """Draws a token that lets a client open a session at a cloud: 32 bytes, url-safe."""
     return secrets.token_urlsafe(32)

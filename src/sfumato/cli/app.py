@@ -14,6 +14,7 @@ from sfumato.cli.plan import plan
 from sfumato.cli.prompts import prompts
 from sfumato.cli.random_model import random_model
 from sfumato.cli.serve import serve
+from sfumato.cli.vault import vault
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -29,6 +30,8 @@ app.command()(plan)
 app.command()(prompts)
 app.command()(models)
 app.command()(invert)
+
+app.add_typer(vault, name="vault")
 
 bench = typer.Typer(no_args_is_help=True, help="Measures speed, memory and traffic; prints ratios of one run.")
 bench.command("transport")(transport_bench)

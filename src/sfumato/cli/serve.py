@@ -14,6 +14,13 @@ def serve(
     threads: Annotated[int | None, typer.Option(min=1, help="Computing threads; all cores by default.")] = None,
     max_sessions: Annotated[int, typer.Option(min=1, help="Runs served at the same time.")] = 8,
     idle_seconds: Annotated[float, typer.Option(min=1, help="Silence after which a session ends.")] = 300.0,
+    vault: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Also keep latents for 'sfumato vault', encrypted, in this folder."),
+    ] = None,
+    vault_latents: Annotated[int, typer.Option(min=1, help="Latents that a vault has room for.")] = 1000,
+    vault_megabytes: Annotated[int, typer.Option(min=1, help="Megabytes that a vault has room for.")] = 1024,
+    max_vaults: Annotated[int, typer.Option(min=1, help="Vaults that are kept.")] = 16,
     dtype: Annotated[Literal["fp32", "fp16", "bf16"], typer.Option(help="Of weights and arithmetic.")] = "fp32",
 ) -> None:
     """Serves a model as one cloud until it is told to stop.
@@ -29,6 +36,7 @@ def serve(
     import torch
 
     from sfumato.models.folder import find_model
+    from sfumato.protocols.vault.store import StoreLimits, VaultStore
     from sfumato.wire.dtypes import WIRE_DTYPES
     from sfumato.worker.service import ServiceLimits
     from sfumato.worker.service import serve as run_cloud
@@ -37,13 +45,15 @@ def serve(
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
     if threads is not None:
         torch.set_num_threads(threads)
+    limits = StoreLimits(max_vaults=max_vaults, max_latents=vault_latents, max_bytes=vault_megabytes * 10**6)
+    vaults = None if vault is None else VaultStore(vault, limits)
     served = serve_model(find_model(model), WIRE_DTYPES[dtype])
 
     def announce(bound: int) -> None:
         typer.echo(f"{cloud_keys.name} serves {model} at {host}:{bound}")
 
     run_cloud(
-        lambda peers: CloudSession(served, idle_seconds, peers=peers),
+        lambda peers: CloudSession(served, idle_seconds, peers=peers, vaults=vaults),
         cloud_keys,
         host=host,
         port=port,

@@ -39,29 +39,32 @@ class LocalClouds:
 
     def __init__(
         self,
-        model: str | Path,
+        model: str | Path | None,
         num_clouds: int,
         *,
         dtype: str = "fp32",
         threads: int | None = None,
         idle_seconds: float = 300.0,
+        vault: Path | None = None,
         log: Path | None = None,
         nursery: Sequence[str] = _NURSERY,
     ):
         """Takes what the clouds shall serve; starts nothing yet.
 
         Args:
-            model: folder or name.
+            model: folder or name; None for clouds that only keep vaults.
             num_clouds: how many processes.
             dtype: of their weights and arithmetic: fp32, fp16 or bf16.
             threads: computing threads of each; by default the cores are divided among them.
             idle_seconds: silence after which a cloud ends a session.
+            vault: folder in which the cloud, which is then one, keeps vaults.
             log: file that the clouds' logs are added to; by default they are kept for a failed start only.
             nursery: command that serves them.
         """
         if num_clouds < 1:
             raise ValueError(f"num_clouds must be at least 1, got {num_clouds}")
-        self._model = str(model)
+        self._model = None if model is None else str(model)
+        self._vault = None if vault is None else str(vault.absolute())
         self._num_clouds = num_clouds
         self._dtype = dtype
         self._threads = threads or max(1, (os.cpu_count() or 1) // num_clouds)
@@ -109,6 +112,7 @@ class LocalClouds:
             dtype=self._dtype,
             threads=self._threads,
             idle_seconds=self._idle_seconds,
+            vault=self._vault,
             clouds=ring.clouds,
         )
         assert process.stdin is not None

@@ -109,14 +109,22 @@ class Ciphertexts:
         Raises:
             ValueError: of other parameters or of another length.
         """
-        if (other.parameters, len(other)) != (self.parameters, len(self)):
-            raise ValueError(
-                f"cannot add {len(other)} ciphertexts of {other.parameters.name!r} to {len(self)} of "
-                f"{self.parameters.name!r}"
-            )
-        level = max(self.level, other.level)
-        left, right = self.lowered(level), other.lowered(level)
+        left, right = self._alike(other, "add {} to {}")
         return replace(left, parts=tuple(self._made("add", a, b) for a, b in zip(left.parts, right.parts, strict=True)))
+
+    def subtract(self, other: "Ciphertexts") -> "Ciphertexts":
+        """Subtracts value by value; otherwise as :meth:`add`.
+
+        Raises:
+            ValueError: of other parameters, of another length, or the same ciphertexts, which leave nothing encrypted.
+        """
+        left, right = self._alike(other, "subtract {} from {}")
+        try:
+            return replace(
+                left, parts=tuple(self._made("sub", a, b) for a, b in zip(left.parts, right.parts, strict=True))
+            )
+        except RuntimeError as error:
+            raise ValueError("ciphertexts cancel: anybody could read the difference") from error
 
     def add_plain(self, values: Values) -> "Ciphertexts":
         """Adds values that are not encrypted.
@@ -167,6 +175,14 @@ class Ciphertexts:
     def _factor(self, factor: float | list[float], prime: float) -> Any:
         encoded = self._encoded(factor, prime)
         return self._encoded(1 / prime, prime) if encoded.is_zero() else encoded
+
+    def _alike(self, other: "Ciphertexts", what: str) -> tuple["Ciphertexts", "Ciphertexts"]:
+        """Both at the later of their levels."""
+        if (other.parameters, len(other)) != (self.parameters, len(self)):
+            theirs = f"{len(other)} ciphertexts of {other.parameters.name!r}"
+            raise ValueError(f"cannot {what.format(theirs, f'{len(self)} of {self.parameters.name!r}')}")
+        level = max(self.level, other.level)
+        return self.lowered(level), other.lowered(level)
 
     def lowered(self, level: int) -> "Ciphertexts":
         """The same values with the modulus of a later level.

@@ -10,6 +10,7 @@ The digest (blake2b over all the rest) finds damage; against people it is nothin
 import hashlib
 import struct
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from sfumato.crypto.parameters import PARAMETERS, CkksParameters
 from sfumato.errors import WireError
@@ -82,6 +83,28 @@ def unpack(content: bytes, parameters: CkksParameters, num_ciphertexts: int, lev
     if content[fixed - _DIGEST_BYTES : fixed] != _digest(head, sizes, *payloads):
         raise WireError("ciphertexts fail their digest; they were altered")
     return payloads
+
+
+class Announced(NamedTuple):
+    """What a packed vector says of itself."""
+
+    num_ciphertexts: int
+    level: int
+
+
+def announced(content: bytes, parameters: CkksParameters) -> Announced:
+    """What a vector that was kept says of itself: for a reader who has nothing else to go by, and wrote it himself.
+
+    Raises:
+        WireError: not a vector of these parameters, or not as long and with the digest that it announces.
+    """
+    if len(content) < _HEADER.size:
+        raise WireError("ciphertexts end within their header; they were truncated")
+    _, _, level, num, _ = _HEADER.unpack(content[: _HEADER.size])
+    if not 1 <= num <= MOST_CIPHERTEXTS or level > parameters.depth:
+        raise WireError(f"{num} ciphertexts at level {level} are announced; they were altered")
+    unpack(content, parameters, num, level)
+    return Announced(num, level)
 
 
 def _known(name: bytes) -> str:

@@ -1,7 +1,7 @@
 """SEAL through TenSEAL's low-level interface: loaded when first used, and objects to bytes and back.
 
 Its ``save`` and ``load`` take names of files. They are given anonymous memory where the system has it, and else a file
-in a folder that only this user may open; both are gone when the call returns. Keys are never saved.
+in a folder that only this user may open; both are gone when the call returns.
 """
 
 import os

@@ -24,10 +24,17 @@ MOST_FLOOD_BITS = 40
 
 
 class SecretKey:
-    """Encrypts and decrypts; it has no form that could be printed, copied, pickled or sent."""
+    """Encrypts and decrypts; it has no form that could be printed, copied, pickled or sent.
 
-    def __init__(self, parameters: CkksParameters) -> None:
+    One that has to outlive its process is kept by ``key_file.py``, which takes it from here and from nowhere else.
+    """
+
+    def __init__(self, parameters: CkksParameters, kept: Any = None) -> None:
         """Draws a key from the operating system.
+
+        Args:
+            parameters: that it is for.
+            kept: SEAL's key, if it was drawn before and read from its file.
 
         Raises:
             Unsupported: TenSEAL is not installed.
@@ -35,7 +42,7 @@ class SecretKey:
         self.parameters = parameters
         self._seal: SealContext = seal_context(parameters)
         seal = self._seal.seal
-        self._key: Any = seal.KeyGenerator(self._seal.context).secret_key()
+        self._key: Any = seal.KeyGenerator(self._seal.context).secret_key() if kept is None else kept
         self._encryptor: Any = seal.Encryptor(self._seal.context, self._key)
         self._decryptor: Any = seal.Decryptor(self._seal.context, self._key)
 

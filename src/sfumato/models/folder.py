@@ -88,10 +88,18 @@ class ModelFolder:
     @cached_property
     def unet_fingerprint(self) -> str:
         """SHA-256 over the U-Net's configuration and weights, as hexadecimal; what client and cloud compare."""
+        return self._fingerprint("unet")
+
+    @cached_property
+    def vae_fingerprint(self) -> str:
+        """The same over the autoencoder's: models that have one in common have their latents in common."""
+        return self._fingerprint("vae")
+
+    def _fingerprint(self, component: str) -> str:
         digest = hashlib.sha256()
-        config = {k: v for k, v in self.config("unet").items() if not k.startswith("_") or k == "_class_name"}
+        config = {k: v for k, v in self.config(component).items() if not k.startswith("_") or k == "_class_name"}
         digest.update(json.dumps(config, sort_keys=True).encode())
-        for file in self.weight_files("unet"):
+        for file in self.weight_files(component):
             for block in _blocks(file):
                 digest.update(block)
         return digest.hexdigest()

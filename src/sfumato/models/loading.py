@@ -91,13 +91,26 @@ def load_decoder(model: ModelFolder, dtype: torch.dtype = torch.float32) -> nn.M
     Raises:
         ModelError, Unsupported: as :func:`load_unet`.
     """
+    return _load_vae(model, ("decoder.", "post_quant_conv."), dtype)
+
+
+def load_encoder(model: ModelFolder, dtype: torch.dtype = torch.float32) -> nn.Module:
+    """Loads the autoencoder with the weights of its encoder only.
+
+    Raises:
+        ModelError: as :func:`load_unet`, also where the folder was saved without an encoder.
+        Unsupported: as :func:`load_unet`.
+    """
+    return _load_vae(model, ("encoder.", "quant_conv."), dtype)
+
+
+def _load_vae(model: ModelFolder, wanted: tuple[str, ...], dtype: torch.dtype) -> nn.Module:
     import diffusers
 
     name = model.class_name("vae")
     if name not in ("AutoencoderKL", "AutoencoderTiny"):
         raise Unsupported(f"model {model.name!r} decodes with {name}; use AutoencoderKL or AutoencoderTiny")
     vae = _on_meta(getattr(diffusers, name), model, "vae")
-    wanted = ("decoder.", "post_quant_conv.")
     _fill(vae, model, "vae", lambda path: path.startswith(wanted), dtype, model.weight_files)
     return vae.requires_grad_(False).eval()
 

@@ -39,6 +39,8 @@ class Spec(ABC):
     """
 
     name: ClassVar[str]
+    uses_model: ClassVar[bool] = True
+    """Whether client and cloud have to have the same model."""
 
     num_clouds: int = setting(1, "how many clouds take part")
 

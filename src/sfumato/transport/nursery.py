@@ -17,18 +17,20 @@ from sfumato.transport.keys import CloudKeys
 class NurseryOrder:
     """What the nursery is asked to start; nothing secret shows in its repr."""
 
-    model: str
-    """Folder or name."""
+    model: str | None
+    """Folder or name; None for clouds that only keep vaults."""
     dtype: str
     """Of the clouds' weights and arithmetic: fp32, fp16 or bf16."""
     threads: int
     """Computing threads of one cloud."""
     idle_seconds: float
+    vault: str | None = None
+    """Folder in which the cloud keeps vaults, if it does."""
     clouds: tuple[CloudKeys, ...] = field(repr=False)
 
     def to_line(self) -> bytes:
         """The order as one line of JSON."""
-        order = {f: getattr(self, f) for f in ("model", "dtype", "threads", "idle_seconds")}
+        order = {f: getattr(self, f) for f in ("model", "dtype", "threads", "idle_seconds", "vault")}
         order["clouds"] = [
             {k: v.decode("ascii") if isinstance(v, bytes) else v for k, v in asdict(cloud).items()}
             for cloud in self.clouds

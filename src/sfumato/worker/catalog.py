@@ -2,6 +2,7 @@
 
 from torch import nn
 
+from sfumato.errors import Unsupported
 from sfumato.models.folder import ModelFolder
 from sfumato.protocols.base import Spec, WorkerHalf
 from sfumato.protocols.homomorphic.paper_worker import PaperWorker
@@ -15,6 +16,9 @@ from sfumato.protocols.prompt_set.spec import PromptSet
 from sfumato.protocols.prompt_set.worker import PromptSetWorker
 from sfumato.protocols.strip_split.spec import StripSplit
 from sfumato.protocols.strip_split.worker import StripSplitWorker
+from sfumato.protocols.vault.spec import Vault
+from sfumato.protocols.vault.store import VaultStore
+from sfumato.protocols.vault.worker import VaultWorker
 from sfumato.transport.peers import Peers
 
 
@@ -47,3 +51,21 @@ def worker_half(
         case Homomorphic():
             return SealedWorker(spec)
     raise AssertionError(f"{type(spec).__name__} has no worker half")
+
+
+def service_half(spec: Spec, store: VaultStore | None) -> WorkerHalf:
+    """Makes the worker half of what a cloud serves without a model.
+
+    Args:
+        spec: the session's.
+        store: where the cloud keeps vaults; None where it keeps none.
+
+    Raises:
+        Unsupported: it keeps none.
+    """
+    match spec:
+        case Vault():
+            if store is None:
+                raise Unsupported("it keeps no vault: its operator starts it with 'sfumato serve --vault DIR'")
+            return VaultWorker(spec, store)
+    raise AssertionError(f"{type(spec).__name__} is served with a model")

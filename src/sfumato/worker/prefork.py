@@ -13,6 +13,7 @@ import select
 import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, NoReturn
 
@@ -160,12 +161,14 @@ def _serve_model(order: "NurseryOrder") -> "SessionFactory":
     from sfumato.models.folder import find_model
     from sfumato.wire.dtypes import WIRE_DTYPES
 
-    model = find_model(order.model)
+    model = None if order.model is None else find_model(order.model)
 
+    from sfumato.protocols.vault.store import VaultStore
     from sfumato.worker.sessions import CloudSession, serve_model
 
-    served = serve_model(model, WIRE_DTYPES[order.dtype])  # type: ignore[index]
-    return lambda peers: CloudSession(served, order.idle_seconds, peers=peers)
+    served = None if model is None else serve_model(model, WIRE_DTYPES[order.dtype])  # type: ignore[index]
+    vaults = None if order.vault is None else VaultStore(Path(order.vault))
+    return lambda peers: CloudSession(served, order.idle_seconds, peers=peers, vaults=vaults)
 
 
 def main() -> NoReturn:

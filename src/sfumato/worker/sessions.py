@@ -12,12 +12,13 @@ from torch import nn
 from sfumato.errors import SfumatoError, SpecMismatch, Unsupported, WireError
 from sfumato.models.folder import ModelFolder
 from sfumato.models.loading import load_unet, meta_unet
-from sfumato.protocols.base import WorkerHalf
-from sfumato.protocols.specs import find_spec
+from sfumato.protocols.base import Spec, WorkerHalf
+from sfumato.protocols.specs import find_served
+from sfumato.protocols.vault.store import VaultStore
 from sfumato.transport.peers import Peers
 from sfumato.version import VERSION
 from sfumato.wire.messages import Connect, Connected, Hello, Introduced, Introduction, Message, Refusal, Welcome
-from sfumato.worker.catalog import worker_half
+from sfumato.worker.catalog import service_half, worker_half
 
 _log = logging.getLogger("sfumato.worker")
 
@@ -59,16 +60,26 @@ class CloudSession:
     Run by: worker.
 
     Args:
-        served: the model.
+        served: the model; None in a cloud that only keeps vaults.
         idle_seconds: told to the client.
         peers: what to meet other clouds with, where the protocol asks for it.
+        vaults: where latents are kept; None in a cloud that keeps none.
     """
 
-    def __init__(self, served: ServedModel, idle_seconds: float = DEFAULT_IDLE_SECONDS, *, peers: Peers | None = None):
+    def __init__(
+        self,
+        served: ServedModel | None,
+        idle_seconds: float = DEFAULT_IDLE_SECONDS,
+        *,
+        peers: Peers | None = None,
+        vaults: VaultStore | None = None,
+    ):
         self._served = served
         self._idle_seconds = idle_seconds
         self._peers = peers
+        self._vaults = vaults
         self._half: WorkerHalf | None = None
+        self._meets: tuple[int, ...] = ()
         # What has to come before the protocol's own messages.
         self._first: list[type[Message]] = [Hello]
 
@@ -102,27 +113,32 @@ class CloudSession:
                 f"it runs sfumato {VERSION}, the client {hello.package_version}: install the same version"
             )
         try:
-            spec = find_spec(hello.protocol).from_json(hello.spec_json)
+            spec = find_served(hello.protocol).from_json(hello.spec_json)
         except ValueError as error:
             raise SpecMismatch(f"it does not serve this: {error}") from error
         if hello.num_clouds != spec.num_clouds:
             raise SpecMismatch(f"the client counts {hello.num_clouds} clouds and its spec {spec.num_clouds}")
         if not 0 <= hello.cloud_index < spec.num_clouds:
             raise SpecMismatch(f"cloud index {hello.cloud_index} is outside the spec's {spec.num_clouds} clouds")
-        if hello.model_fingerprint != self._served.fingerprint:
+        half = self._computing(spec, hello) if spec.uses_model else service_half(spec, self._vaults)
+        self._half, self._first = half, [Introduction, Connect] if self._meets else []
+        return Welcome(package_version=VERSION, idle_seconds=self._idle_seconds)
+
+    def _computing(self, spec: Spec, hello: Hello) -> WorkerHalf:
+        """The half of a protocol that runs the model, once the clouds that it meets are known."""
+        served = self._served
+        if served is None:
+            raise SpecMismatch("it serves no model, and only keeps vaults: use another cloud")
+        if hello.model_fingerprint != served.fingerprint:
             raise SpecMismatch(
-                f"it serves another model (fingerprint {self._served.fingerprint[:12]}, "
+                f"it serves another model (fingerprint {served.fingerprint[:12]}, "
                 f"asked for {hello.model_fingerprint[:12]}): give both sides the same model folder"
             )
         self._index, self._meets = hello.cloud_index, spec.peers_of(hello.cloud_index)
         if self._meets and self._peers is None:
             raise Unsupported("it has no way to meet other clouds: choose settings with which clouds do not")
-        unet: Any = self._served.unet
-        self._half = worker_half(
-            spec, unet, hello.cloud_index, self._served.folder, self._peers if self._meets else None
-        )
-        self._first = [Introduction, Connect] if self._meets else []
-        return Welcome(package_version=VERSION, idle_seconds=self._idle_seconds)
+        unet: Any = served.unet
+        return worker_half(spec, unet, hello.cloud_index, served.folder, self._peers if self._meets else None)
 
     def _meet(self, request: Message) -> Message:
         """Takes the introduction of the other clouds, and then the word to open streams to them."""

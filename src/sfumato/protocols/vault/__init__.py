@@ -1,0 +1,1 @@
+"""``vault``: latents stored encrypted, and linear services on them. See README.md beside this file."""
