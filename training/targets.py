@@ -59,13 +59,13 @@ def resnet() -> PreTrainedModel:
 
 
 def vit() -> PreTrainedModel:
-    """Six blocks on 16 x 16 patches of 8 x 8 pixels."""
-    width, patch = 144, 8
+    """Six blocks on 8 x 8 patches of 16 x 16 pixels."""
+    width, patch = 144, 16
     config = ViTConfig(
         hidden_size=width,
         num_hidden_layers=6,
         num_attention_heads=3,
-        intermediate_size=2 * width,
+        intermediate_size=3 * width,
         image_size=SIDE,
         patch_size=patch,
         attn_implementation="eager",
@@ -81,7 +81,7 @@ def vit() -> PreTrainedModel:
 
 RECIPES: Final = {
     "portraits-resnet": Recipe(build=resnet, steps=3000, batch=64, rate=3e-3),
-    "portraits-vit": Recipe(build=vit, steps=1800, batch=48, rate=1.2e-3),
+    "portraits-vit": Recipe(build=vit, steps=1200, batch=64, rate=1.2e-3),
 }
 
 

@@ -43,6 +43,12 @@ def test_architectures_are_listed_without_weights(hub_cache):
     assert sd15["fingerprint"] is None
 
 
+def test_bundled_targets_are_listed(hub_cache):
+    found = listed()
+    assert found["portraits-resnet"]["kind"] == found["portraits-clip"]["kind"] == "target"
+    assert found["portraits-resnet"]["size_bytes"] > 3e6
+
+
 def test_cached_pipelines_are_listed_and_hashed_on_request(hub_cache, tiny_sd):
     found = listed()
     assert found["owner/tiny"]["kind"] == "cached"

@@ -17,11 +17,11 @@ _PREFIX = 12
 
 @dataclass(frozen=True, kw_only=True)
 class ListedModel:
-    """One model that ``--model`` takes."""
+    """One model that ``--model``, or ``sfumato invert``, takes."""
 
     name: str
     kind: str
-    """bundled, cached (from the hub), or architecture (for counting; holds no weights)."""
+    """bundled, cached (from the hub), architecture (for counting; holds no weights), or target (to be inverted)."""
     size_bytes: int
     unet_parameters: int | None
     """None where the denoiser is not a U-Net that sfumato runs."""
@@ -35,7 +35,7 @@ def models(
         bool, typer.Option("--fingerprints", help="Also read all weights of cached models, to give their fingerprints.")
     ] = False,
 ) -> None:
-    """Lists the models at hand: bundled, cached from the hub, and architectures for counting."""
+    """Lists the models at hand: bundled, cached from the hub, architectures for counting, targets of inversion."""
     found = list(listed_models(fingerprints=fingerprints))
     if format is Format.JSON:
         typer.echo(json.dumps([asdict(m) for m in found], indent=2))
@@ -44,7 +44,7 @@ def models(
 
 
 def listed_models(*, fingerprints: bool) -> Iterator[ListedModel]:
-    """Every model that ``--model`` takes by name.
+    """Every model that ``--model`` takes by name, and the bundled targets that ``sfumato invert`` takes.
 
     Args:
         fingerprints: read the weights of cached models too; bundled ones are always read.
@@ -57,6 +57,7 @@ def listed_models(*, fingerprints: bool) -> Iterator[ListedModel]:
         yield _listed(folder, "cached", fingerprint=fingerprints)
     for name in architectures():
         yield _listed(ModelFolder(ARCHITECTURES / name, name), "architecture", fingerprint=False)
+    yield from _targets()
 
 
 def _cached() -> Iterator["ModelFolder"]:
@@ -73,6 +74,15 @@ def _cached() -> Iterator["ModelFolder"]:
         newest = max(repo.revisions, key=lambda r: r.last_modified, default=None)
         if newest and (newest.snapshot_path / "model_index.json").is_file():
             yield ModelFolder(newest.snapshot_path, repo.repo_id)
+
+
+def _targets() -> Iterator[ListedModel]:
+    from sfumato.attacks.targets import bundled_targets
+    from sfumato.models.folder import BUNDLED
+
+    for name in bundled_targets():
+        size = sum(file.stat().st_size for file in (BUNDLED / name).iterdir())
+        yield ListedModel(name=name, kind="target", size_bytes=size, unet_parameters=None, fingerprint=None)
 
 
 def _listed(model: "ModelFolder", kind: str, *, fingerprint: bool) -> ListedModel:
