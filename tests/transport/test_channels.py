@@ -12,6 +12,7 @@ from sfumato.errors import TransportError, Unsupported, WireError, WorkerError
 from sfumato.transport.base import Channel
 from sfumato.transport.grpc_client import GrpcChannel
 from sfumato.transport.in_process import InProcessChannel
+from sfumato.transport.part import PartChannel
 from sfumato.transport.recording import Recording, RecordingChannel
 from sfumato.wire.frame import CHUNK_BYTES
 from sfumato.wire.messages import Hello
@@ -78,6 +79,34 @@ def test_a_round_that_fails_ends_those_behind_it(channel: Channel) -> None:
         first.wait()
     with pytest.raises(TransportError, match="sessions with the clouds have ended"):
         channel.post(asks(), Answer)
+
+
+def test_parts_of_a_channel_have_rounds_and_an_end_of_their_own(channel: Channel) -> None:
+    parts = [PartChannel(channel, range(i, i + 1)) for i in range(2)]
+    assert [part.clouds for part in parts] == [("cloud-1",), ("cloud-2",)]
+    ask, other = asks()
+    under_way = parts[0].post([ask], Answer)
+    assert [parts[1].exchange([other], Answer)[0].number for _ in range(3)] == [1, 2, 3]
+    assert under_way.wait()[0].number == 1
+    assert torch.equal(parts[1].exchange([other], Answer)[0].payload, other.payload)
+    assert channel.traffic.rounds == 5
+    assert [channel.traffic.tally(cloud).requests for cloud in range(2)] == [1, 4]
+    parts[1].close()
+    with pytest.raises(TransportError, match="sessions with the clouds have ended"):
+        parts[1].exchange([other], Answer)
+    with pytest.raises(TransportError, match="sessions with the clouds have ended"):
+        channel.exchange([ask, other], Answer)
+    assert parts[0].exchange([ask], Answer)[0].number == 2
+    channel.close()
+    with pytest.raises(TransportError, match="sessions with the clouds have ended"):
+        parts[0].exchange([ask], Answer)
+
+
+def test_a_part_that_fails_names_its_cloud_and_leaves_the_other_to_whoever_has_the_channel(channel: Channel) -> None:
+    parts = [PartChannel(channel, range(i, i + 1)) for i in range(2)]
+    with pytest.raises(Unsupported, match=r"cloud-2.*: this cloud does not do that"):
+        parts[1].exchange(asks("refuse")[1:], Answer)
+    assert parts[0].exchange(asks()[:1], Answer)[0].number == 1
 
 
 def test_optional_tensors(channel: Channel) -> None:
@@ -175,6 +204,35 @@ def test_the_handshake_fills_the_recordings_meta_file(tmp_path: Path) -> None:
     assert (tmp_path / "record").stat().st_mode & 0o777 == 0o700
     with pytest.raises(WireError, match="no recording"):
         Recording.read(tmp_path)
+
+
+def test_a_recording_of_parts_says_which_cloud_had_which_spec(tmp_path: Path) -> None:
+    def hello(protocol: str) -> Hello:
+        return Hello(
+            package_version="0.1",
+            protocol=protocol,
+            spec_json=f'{{"of":"{protocol}"}}',
+            model_fingerprint="ab" * 32,
+            cloud_index=0,
+            num_clouds=3,
+        )
+
+    with RecordingChannel(InProcessChannel([lambda m: m] * 3), tmp_path / "record") as channel:
+        PartChannel(channel, range(1)).exchange([hello("outer")], Hello)
+        PartChannel(channel, range(1, 3)).exchange([hello("inner")] * 2, Hello)
+    recording = Recording.read(tmp_path / "record")
+    assert [len(transcript.entries) for transcript in recording.transcripts.values()] == [2, 2, 2]
+    assert recording.meta == {
+        "clouds": ["cloud-1", "cloud-2", "cloud-3"],
+        "sfumato": "0.1",
+        "protocol": "outer",
+        "spec": {"of": "outer"},
+        "model_fingerprint": "ab" * 32,
+        "parts": [
+            {"clouds": ["cloud-1"], "protocol": "outer", "spec": {"of": "outer"}},
+            {"clouds": ["cloud-2", "cloud-3"], "protocol": "inner", "spec": {"of": "inner"}},
+        ],
+    }
 
 
 def test_a_request_is_recorded_even_if_no_answer_comes(tmp_path: Path) -> None:

@@ -140,14 +140,14 @@ class _Meeting(_Clouds):
     def answer(self, requests: Sequence[Message], flops_since: Callable[[], int]) -> _Answers:  # noqa: ARG002
         """Asks all at once."""
         before = [shapes.flops for shapes in self._shapes]
-        replies = [found.reply for found in self._threads.answer(requests)]
+        replies = [found.reply for found in self._threads.answer(range(len(requests)), requests)]
         flops = tuple(shapes.flops - known for shapes, known in zip(self._shapes, before, strict=True))
         between = tuple(zip(*(peers.take_exchanges() for peers in self._peers), strict=True))
         return _Answers(replies, flops, between)
 
     def end(self) -> None:
         """Ends the threads."""
-        self._threads.end()
+        self._threads.end(range(len(self._peers)))
 
 
 def _inside(shapes: ShapesOnly, handler: Handler) -> Handler:
@@ -175,7 +175,12 @@ class _WatchedChannel(Channel):
         self._events: list[Event] = []
         self._takes_any = False
 
-    def _start(self, requests: Sequence[Message], kinds: tuple[type[Message], ...]) -> UnderWay:  # noqa: ARG002
+    def _start(
+        self,
+        clouds: range,  # noqa: ARG002
+        requests: Sequence[Message],
+        kinds: tuple[type[Message], ...],  # noqa: ARG002
+    ) -> UnderWay:
         number = len(self._rounds)
         self._events.append(Event(self._flops_since(), number, is_wait=False))
         answers = self._clouds.answer(requests, self._flops_since)
@@ -204,7 +209,7 @@ class _WatchedChannel(Channel):
         self._flops_seen = self.shapes.flops
         return flops
 
-    def _end(self) -> None:
+    def _end(self, clouds: Sequence[int]) -> None:  # noqa: ARG002
         self._clouds.end()
 
     def take(self) -> Part:

@@ -25,7 +25,7 @@ def checked(
         WireError: another shape or number format.
         WorkerError: numbers that are not finite.
     """
-    for cloud, answer, shape in zip(channel.traffic.clouds, answers, shapes, strict=True):
+    for cloud, answer, shape in zip(channel.clouds, answers, shapes, strict=True):
         check(cloud, answer, shape, dtype, what)
     return list(answers)
 

@@ -119,15 +119,21 @@ class Channel(ABC):
     """Whether what passes here is written down, and taken for all that the clouds see."""
 
     def __init__(self, clouds: Sequence[str], targets: Sequence[Target] = ()):
-        self.traffic = Traffic(clouds=tuple(clouds))
+        self.clouds = tuple(clouds)
+        """Their names."""
+        self.traffic = Traffic(clouds=self.clouds)
+        """Of the whole run, where this is a part of another channel."""
         self.targets = tuple(targets) or (IN_PROCESS,) * len(clouds)
         """Where clouds that meet find each other."""
-        self._closed = False
+        self.numbers = range(len(self.clouds))
+        """Which clouds of the run they are, counted from 0."""
+        self._live = set(self.numbers)
+        """Clouds whose session has not ended; shared with the channels that are parts of this one."""
 
     @property
     def num_clouds(self) -> int:
         """How many clouds take part."""
-        return len(self.traffic.clouds)
+        return len(self.clouds)
 
     @final
     def exchange(self, requests: Sequence[Message], reply: type[Reply]) -> list[Reply]:
@@ -154,10 +160,10 @@ class Channel(ABC):
         """
         if len(requests) != self.num_clouds:
             raise AssertionError(f"{len(requests)} messages for {self.num_clouds} clouds")
-        if self._closed:
+        if not self._live.issuperset(self.numbers):
             raise TransportError("the sessions with the clouds have ended; open a new channel")
         with self._working():
-            return Pending(self, requests, reply, self._start(requests, (reply, Refusal)))
+            return Pending(self, requests, reply, self._start(self.numbers, requests, (reply, Refusal)))
 
     def first(self, rounds: "Sequence[Pending[Reply]]") -> "Pending[Reply]":
         """Waits until one of several rounds under way is answered, or has failed; of several the one posted first."""
@@ -169,7 +175,7 @@ class Channel(ABC):
 
     def count_between(self, sent_bytes: Sequence[int]) -> None:
         """Adds what every cloud says that it sent to other clouds."""
-        for cloud, sent in enumerate(sent_bytes):
+        for cloud, sent in zip(self.numbers, sent_bytes, strict=True):
             self.traffic.between_bytes[cloud] += sent
 
     @contextmanager
@@ -190,7 +196,7 @@ class Channel(ABC):
         with self._working():
             delivered = deliver()
             self.traffic.rounds += 1
-            for i, (request, d) in enumerate(zip(requests, delivered, strict=True)):
+            for i, request, d in zip(self.numbers, requests, delivered, strict=True):
                 tally = self.traffic.by_topic[i].setdefault(request.topic, Tally())
                 tally.add(d.sent_bytes, d.received_bytes)
             return [self._accept(i, d.reply, kind) for i, d in enumerate(delivered)]
@@ -199,22 +205,26 @@ class Channel(ABC):
         if isinstance(message, kind):
             return message
         if isinstance(message, Refusal):
-            raise as_error(message, self.traffic.clouds[cloud])
-        raise WireError(f"{self.traffic.clouds[cloud]} answered {type(message).__name__} where {kind.__name__} was due")
+            raise as_error(message, self.clouds[cloud])
+        raise WireError(f"{self.clouds[cloud]} answered {type(message).__name__} where {kind.__name__} was due")
 
     @abstractmethod
-    def _start(self, requests: Sequence[Message], kinds: tuple[type[Message], ...]) -> "UnderWay":
-        """Starts a round; ``kinds`` are the replies that may come."""
+    def _start(self, clouds: range, requests: Sequence[Message], kinds: tuple[type[Message], ...]) -> "UnderWay":
+        """Starts a round with some clouds, one request each; ``kinds`` are the replies that may come."""
 
-    def _end(self) -> None:
-        """Ends the sessions; called once."""
+    def _end(self, clouds: Sequence[int]) -> None:
+        """Ends the sessions with some clouds; called once for each cloud."""
 
     @final
     def close(self) -> None:
         """Ends the sessions; safe to call twice."""
-        if not self._closed:
-            self._closed = True
-            self._end()
+        self._close(self.numbers)
+
+    @final
+    def _close(self, clouds: Sequence[int]) -> None:
+        if ending := sorted(self._live.intersection(clouds)):
+            self._live.difference_update(ending)
+            self._end(ending)
 
     def __enter__(self) -> Self:
         return self

@@ -71,8 +71,8 @@ class GrpcChannel(Channel):
         super().__init__([a.name for a in addresses], [Target(a.host, a.port) for a in met_at or addresses])
         self._timeout_seconds = timeout_seconds
         self._max_data_bytes = max_data_bytes
-        self._seq = 0
-        self._under_way: list[Future[list[tuple[int, Received, float]]]] = []
+        self._under_way: dict[Future[list[tuple[int, Received, float]]], range] = {}
+        """Rounds, and the clouds that each asks."""
         options = stream_options(keep_alive or KeepAlive())
         self._links = [
             _Link(address, keys, token, options) for address, token in zip(addresses, keys.tokens, strict=True)
@@ -86,17 +86,18 @@ class GrpcChannel(Channel):
     async def _open(self) -> None:
         await _all_of([link.open() for link in self._links])
 
-    def _start(self, requests: Sequence[Message], kinds: tuple[type[Message], ...]) -> UnderWay:
+    def _start(self, clouds: range, requests: Sequence[Message], kinds: tuple[type[Message], ...]) -> UnderWay:
         started = perf_counter()
         encoded = [encode(request) for request in requests]
         self.traffic.codec_seconds += perf_counter() - started
-        self._seq += 1
-        under_way = network_loop().start(self._exchange(self._seq, encoded))
-        self._under_way.append(under_way)
+        links = [self._links[i] for i in clouds]
+        asked = [(link, link.next_seq(), message) for link, message in zip(links, encoded, strict=True)]
+        under_way = network_loop().start(self._exchange(asked))
+        self._under_way[under_way] = clouds
 
         def deliver() -> list[Delivered]:
             answers = network_loop().result(under_way)
-            self._under_way.remove(under_way)
+            del self._under_way[under_way]
             decoding = perf_counter()
             delivered = []
             for sent_bytes, received, answered in answers:
@@ -107,10 +108,9 @@ class GrpcChannel(Channel):
 
         return UnderWay(deliver, under_way)
 
-    async def _exchange(self, seq: int, encoded: Sequence[Encoded]) -> list[tuple[int, Received, float]]:
+    async def _exchange(self, asked: "Sequence[tuple[_Link, int, Encoded]]") -> list[tuple[int, Received, float]]:
         tasks = [
-            asyncio.ensure_future(link.exchange(seq, message, self._max_data_bytes))
-            for link, message in zip(self._links, encoded, strict=True)
+            asyncio.ensure_future(link.exchange(seq, message, self._max_data_bytes)) for link, seq, message in asked
         ]
         try:
             done, late = await asyncio.wait(tasks, timeout=self._timeout_seconds, return_when=asyncio.FIRST_EXCEPTION)
@@ -118,26 +118,28 @@ class GrpcChannel(Channel):
                 if task in done:
                     task.result()
             if late:
-                raise self._too_late([t in late for t in tasks])
+                raise self._too_late([link for (link, _, _), t in zip(asked, tasks, strict=True) if t in late])
             return [task.result() for task in tasks]
         finally:
             for task in tasks:
                 task.cancel()
 
-    def _too_late(self, late: list[bool]) -> TransportError:
-        names = ", ".join(str(link.address) for link, is_late in zip(self._links, late, strict=True) if is_late)
+    def _too_late(self, late: "Sequence[_Link]") -> TransportError:
+        names = ", ".join(str(link.address) for link in late)
         return TransportError(
             f"{names} did not answer within {self._timeout_seconds:g} s: the cloud hangs or is overloaded, "
             "or the link is too slow for the time allowed to a round"
         )
 
-    def _end(self) -> None:
-        for future in self._under_way:
-            future.cancel()
-        network_loop().run(self._close())
+    def _end(self, clouds: Sequence[int]) -> None:
+        for future, asked in self._under_way.items():
+            if not set(asked).isdisjoint(clouds):
+                future.cancel()
+        network_loop().run(_close([self._links[i] for i in clouds]))
 
-    async def _close(self) -> None:
-        await asyncio.wait([asyncio.ensure_future(link.close()) for link in self._links], timeout=_CLOSE_SECONDS)
+
+async def _close(links: "Sequence[_Link]") -> None:
+    await asyncio.wait([asyncio.ensure_future(link.close()) for link in links], timeout=_CLOSE_SECONDS)
 
 
 async def _all_of(work: Sequence[Any]) -> None:
@@ -161,8 +163,14 @@ class _Link:
         self._channel: Any = None
         self._call: Any = None
         self._opened = False
+        self._seq = 0
         # Rounds may overlap: their messages follow one another whole, each way. Locks are fair, hence in order.
         self._sending, self._receiving = asyncio.Lock(), asyncio.Lock()
+
+    def next_seq(self) -> int:
+        """The number of this cloud's next request."""
+        self._seq += 1
+        return self._seq
 
     async def open(self) -> None:
         credentials = grpc.ssl_channel_credentials(self._keys.authority, self._keys.key, self._keys.certificate)

@@ -28,18 +28,23 @@ class InProcessChannel(Channel):
 
     def __init__(self, handlers: Sequence[Handler], peers: "Sequence[InProcessPeers]" = ()):
         super().__init__([f"cloud-{i + 1}" for i in range(len(handlers))])
-        self._clouds = Handlers(handlers, peers, self.traffic.clouds)
+        self._clouds = Handlers(handlers, peers, self.clouds)
 
-    def _start(self, requests: Sequence[Message], kinds: tuple[type[Message], ...]) -> UnderWay:  # noqa: ARG002
-        answered = self._clouds.answer(requests)
+    def _start(
+        self,
+        clouds: range,
+        requests: Sequence[Message],
+        kinds: tuple[type[Message], ...],  # noqa: ARG002
+    ) -> UnderWay:
+        answered = self._clouds.answer(clouds, requests)
         delivered = [
             Delivered(found.reply, encoded_size(request), encoded_size(found.reply), found.seconds)
             for request, found in zip(requests, answered, strict=True)
         ]
         return UnderWay(lambda: delivered)
 
-    def _end(self) -> None:
-        self._clouds.end()
+    def _end(self, clouds: Sequence[int]) -> None:
+        self._clouds.end(clouds)
 
 
 class Answered(NamedTuple):
@@ -61,8 +66,8 @@ class Handlers:
         self._names = list(names)
         self._threads: list[ThreadPoolExecutor] = []
 
-    def answer(self, requests: Sequence[Message]) -> list[Answered]:
-        """Asks every cloud.
+    def answer(self, clouds: range, requests: Sequence[Message]) -> list[Answered]:
+        """Asks some clouds.
 
         Raises:
             SfumatoError: a cloud that has met others refused.
@@ -73,34 +78,33 @@ class Handlers:
             reply = handler(request)
             return Answered(reply, perf_counter() - started)
 
-        calls = list(zip(self._handlers, requests, strict=True))
-        if not any(p.have_met for p in self._peers):
+        calls = [(self._handlers[i], request) for i, request in zip(clouds, requests, strict=True)]
+        if not any(self._peers[i].have_met for i in clouds if self._peers):
             return [ask(handler, request) for handler, request in calls]
         if not self._threads:
             self._threads = [ThreadPoolExecutor(1, thread_name_prefix=name) for name in self._names]
-        return self._wait([t.submit(ask, *call) for t, call in zip(self._threads, calls, strict=True)])
+        return self._wait({self._threads[i].submit(ask, *call): i for i, call in zip(clouds, calls, strict=True)})
 
-    def _wait(self, answers: "list[Future[Answered]]") -> list[Answered]:
+    def _wait(self, answers: "dict[Future[Answered], int]") -> list[Answered]:
         """Waits for all; the first that fails leaves the others, who then fail soon, and tells why."""
-        failed: tuple[str, Future[Answered]] | None = None
+        failed: Future[Answered] | None = None
         for answer in as_completed(answers):
             if answer.exception() is not None or isinstance(answer.result().reply, Refusal):
-                number = answers.index(answer)
-                failed = failed or (self._names[number], answer)
-                self._peers[number].leave()
+                failed = failed or answer
+                self._peers[answers[answer]].leave()
         if failed is not None:
-            name, answer = failed
-            refusal = answer.result().reply
+            refusal = failed.result().reply
             assert isinstance(refusal, Refusal)
-            raise as_error(refusal, name)
+            raise as_error(refusal, self._names[answers[failed]])
         return [answer.result() for answer in answers]
 
-    def end(self) -> None:
-        """Ends the threads, also of clouds that wait for others."""
-        for peers in self._peers:
-            peers.leave()
-        for thread in self._threads:
-            thread.shutdown(wait=False)
+    def end(self, clouds: Sequence[int]) -> None:
+        """Ends the threads of some clouds, also of those that wait for others."""
+        for cloud in clouds:
+            if self._peers:
+                self._peers[cloud].leave()
+            if self._threads:
+                self._threads[cloud].shutdown(wait=False)
 
 
 class InProcessPeers(Peers):

@@ -36,58 +36,59 @@ class RecordingChannel(Channel):
         Raises:
             ValueError: there is a recording already.
         """
-        super().__init__(inner.traffic.clouds, inner.targets)
+        super().__init__(inner.clouds, inner.targets)
         self.traffic = inner.traffic
         self._inner = inner
         self._directory = Path(directory)
         if (self._directory / _META).exists() or any(self._directory.glob("*.transcript")):
             raise ValueError(f"{directory} holds a recording already; choose another folder")
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        names = inner.traffic.clouds
-        self._writers = [TranscriptWriter(self._directory / f"{name}.transcript") for name in names]
-        self._write_meta(None)
+        self._writers = [TranscriptWriter(self._directory / f"{name}.transcript") for name in self.clouds]
+        self._meta: dict[str, Any] = {"clouds": list(self.clouds)}
+        self._write_meta()
         self._began = perf_counter()
 
-    def _write_meta(self, hello: Hello | None) -> None:
-        meta: dict[str, Any] = {"clouds": list(self.traffic.clouds)}
-        if hello is not None:
-            meta |= {
-                "sfumato": hello.package_version,
-                "protocol": hello.protocol,
-                "spec": json.loads(hello.spec_json),
-                "model_fingerprint": hello.model_fingerprint,
-            }
-        (self._directory / _META).write_text(json.dumps(meta, indent=2) + "\n")
+    def _write_meta(self) -> None:
+        (self._directory / _META).write_text(json.dumps(self._meta, indent=2) + "\n")
 
-    def _start(self, requests: Sequence[Message], kinds: tuple[type[Message], ...]) -> UnderWay:
+    def _add_to_meta(self, clouds: range, hello: Hello) -> None:
+        """What the sessions with some clouds are of; where these are not all, besides in a list of the parts."""
+        own = {"protocol": hello.protocol, "spec": json.loads(hello.spec_json)}
+        if clouds.start == 0:
+            self._meta |= {"sfumato": hello.package_version, **own, "model_fingerprint": hello.model_fingerprint}
+        if clouds != self.numbers:
+            self._meta.setdefault("parts", []).append({"clouds": [self.clouds[i] for i in clouds], **own})
+        self._write_meta()
+
+    def _start(self, clouds: range, requests: Sequence[Message], kinds: tuple[type[Message], ...]) -> UnderWay:
         started = perf_counter()
         if isinstance(requests[0], Hello):
-            self._write_meta(requests[0])
-        self._write(Direction.TO_CLOUD, [(started, request) for request in requests])
+            self._add_to_meta(clouds, requests[0])
+        self._write(clouds, Direction.TO_CLOUD, [(started, request) for request in requests])
         sending = perf_counter()
-        under_way = self._inner._start(requests, kinds)
+        under_way = self._inner._start(clouds, requests, kinds)
         self.traffic.waiting_seconds -= sending - started
 
         def written() -> list[Delivered]:
             delivered = under_way.deliver()
             arrived = perf_counter()
-            self._write(Direction.FROM_CLOUD, [(sending + d.answered_seconds, d.reply) for d in delivered])
+            self._write(clouds, Direction.FROM_CLOUD, [(sending + d.answered_seconds, d.reply) for d in delivered])
             self.traffic.waiting_seconds -= perf_counter() - arrived
             return delivered
 
         return UnderWay(written, under_way.future)
 
-    def _write(self, direction: Direction, messages: Sequence[tuple[float, Message]]) -> None:
-        for writer, (moment, message) in zip(self._writers, messages, strict=True):
-            writer.write(direction, moment - self._began, message)
-            writer.flush()
+    def _write(self, clouds: range, direction: Direction, messages: Sequence[tuple[float, Message]]) -> None:
+        for cloud, (moment, message) in zip(clouds, messages, strict=True):
+            self._writers[cloud].write(direction, moment - self._began, message)
+            self._writers[cloud].flush()
 
-    def _end(self) -> None:
+    def _end(self, clouds: Sequence[int]) -> None:
         try:
-            self._inner.close()
+            self._inner._close(clouds)
         finally:
-            for writer in self._writers:
-                writer.close()
+            for cloud in clouds:
+                self._writers[cloud].close()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +96,11 @@ class Recording:
     """A recorded run: what was public about it, and the transcript of every cloud."""
 
     meta: dict[str, Any]
-    """``clouds``, and once the sessions were opened ``sfumato``, ``protocol``, ``spec``, ``model_fingerprint``."""
+    """``clouds``, and once the sessions were opened ``sfumato``, ``protocol``, ``spec``, ``model_fingerprint``.
+
+    Where clouds of one run follow different specs, ``protocol`` and ``spec`` are those of the first cloud, and
+    ``parts`` is a list: for some ``clouds``, by name, their own ``protocol`` and ``spec``.
+    """
     transcripts: dict[str, Transcript]
     """By the cloud's name."""
 

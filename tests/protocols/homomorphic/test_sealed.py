@@ -263,7 +263,7 @@ def test_the_session_has_ended_before_the_check_begins(tiny_sd, monkeypatch):
     closed = []
 
     def watched(_):
-        closed.append(pipe._clouds.channels[-1]._closed)
+        closed.append(not pipe._clouds.channels[-1]._live)
         raise WireError("stopped here")
 
     monkeypatch.setattr(custody, "content_of", watched)

@@ -84,7 +84,7 @@ class Custody:
         """
         (reply,) = self._channel.exchange([Fetch()], Accumulator)
         self._channel.close()
-        (cloud,) = self._channel.traffic.clouds
+        (cloud,) = self._channel.clouds
         try:
             found = self._decrypted(reply)
         except WireError as error:

@@ -181,7 +181,7 @@ class RemoteSteps:
         return guided(prediction, self.sampling.guidance_scale) if is_guided else prediction
 
     def _merged(self, reply: HybridUpdated, hidden: IndexSet, dtype: torch.dtype) -> Latent:
-        (cloud,) = self.channel.traffic.clouds
+        (cloud,) = self.channel.clouds
         check(cloud, reply.remainder, (hidden.num_entries - len(hidden),), dtype, "the entries in the clear")
         num = self.key.parameters.num_ciphertexts(len(hidden))
         try:

@@ -122,7 +122,7 @@ class PromptSetClient(ClientHalf):
 
     def _checked(self, channel: Channel, reply: CandidateLatents, num: int, noise: Latent) -> Handoff:
         """The reply, if it is what was asked for."""
-        (cloud,), shape = channel.traffic.clouds, (num, *noise.shape[1:])
+        (cloud,), shape = channel.clouds, (num, *noise.shape[1:])
         pairing = self._paired
         ships = self._spec.handoff == "ship-history"
         if (reply.previous is not None) != ships:

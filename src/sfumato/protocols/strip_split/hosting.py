@@ -115,7 +115,7 @@ class Host:
         return self._whole_prediction(replies, unet)
 
     def _require_in_step(self, found: Sequence[Meeting], number: int, place: Place) -> None:
-        for cloud, meeting in zip(self._channel.traffic.clouds, found, strict=True):
+        for cloud, meeting in zip(self._channel.clouds, found, strict=True):
             where = (meeting.step, meeting.lane, meeting.round, meeting.path)
             if where != (self._step, self._lane.number, number, place.path):
                 raise WireError(
