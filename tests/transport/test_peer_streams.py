@@ -13,11 +13,12 @@ import torch
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from odd_clouds import Answer, Ask, odd_clouds
-from sfumato.errors import SfumatoError, TransportError, WorkerError
+from sfumato.errors import SfumatoError, TransportError, WireError, WorkerError
 from sfumato.transport.address import CloudAddress
 from sfumato.transport.grpc_client import GrpcChannel
 from sfumato.transport.keys import CloudKeys, KeyRing, _Authority, throw_away_keys
 from sfumato.transport.loop import network_loop
+from sfumato.transport.part import PartChannel
 from sfumato.transport.peer_stream import RUN_KEY, PeerStream, open_peer_stream
 from sfumato.transport.peers import Peers
 from sfumato.transport.stream import METHOD, PEER_METHOD, SERVICE, TOKEN_KEY, KeepAlive
@@ -112,6 +113,21 @@ def test_every_cloud_has_every_others_message_and_the_bytes_are_those_of_the_fra
             for own, answer in enumerate(answers):
                 assert answer.payload[:, :1].flatten().tolist() == ([c for c in range(3) if c != own] if number else [])
                 assert answer.number == 2 * encoded_size(sent[own])
+
+
+def test_clouds_of_a_part_meet_by_their_names_in_the_run():
+    with (
+        odd_clouds(3, factory=MeetingSession) as (addresses, ring),
+        GrpcChannel(addresses, ring.client) as whole,
+    ):
+        part = PartChannel(whole, range(1, 3))
+        told = [replace(each, first=1) for each in introductions(addresses[1:])]
+        part.exchange(told, Introduced)
+        connected(part)
+        answers = part.exchange(asks("meet", "meet"), Answer)
+        assert [a.payload[:, 0].tolist() for a in answers] == [[1.0], [0.0]]
+        with pytest.raises(WireError, match="counts clouds from below 0"):
+            PartChannel(whole, range(1)).exchange([replace(told[0], first=-1)], Introduced)
 
 
 def test_several_runs_meet_at_once():

@@ -111,8 +111,9 @@ class InProcessPeers(Peers):
     """Hands messages over through queues, and counts what they would take on a stream."""
 
     def __init__(self, own: int, boxes: "Mapping[tuple[int, int], SimpleQueue[Message | None]]"):
-        self._own = own
+        self._number = own
         self._boxes = boxes
+        self._first = 0
         self._sent_bytes = 0
         self.have_met = False
         """Whether streams were asked for."""
@@ -127,8 +128,9 @@ class InProcessPeers(Peers):
         }
         return [cls(i, boxes) for i in clouds]
 
-    def expect(self, introduction: Introduction, own: int) -> None:
-        """Nothing to prepare."""
+    def expect(self, introduction: Introduction, own: int) -> None:  # noqa: ARG002
+        """Nothing to prepare, but to know the others by their numbers in the run."""
+        self._first = introduction.first
 
     def connect(self) -> None:
         """The queues are there."""
@@ -140,12 +142,12 @@ class InProcessPeers(Peers):
         self._sent_bytes += sum(sizes)
         self._exchanges.append(sum(sizes))
         for cloud, message in sent.items():
-            self._boxes[self._own, cloud].put(message)
-        return {cloud: self._take(cloud, kind) for cloud in due}
+            self._boxes[self._number, self._first + cloud].put(message)
+        return {cloud: self._take(self._first + cloud, kind) for cloud in due}
 
     def _take(self, cloud: int, kind: type[Found]) -> Found:
         try:
-            message = self._boxes[cloud, self._own].get(timeout=_PATIENCE_SECONDS)
+            message = self._boxes[cloud, self._number].get(timeout=_PATIENCE_SECONDS)
         except Empty:
             raise TransportError(f"cloud-{cloud + 1} sent nothing for {_PATIENCE_SECONDS:g} s") from None
         if message is None:
@@ -157,7 +159,7 @@ class InProcessPeers(Peers):
     def leave(self) -> None:
         """Tells all others not to wait for this cloud any more."""
         for (sender, _), box in self._boxes.items():
-            if sender == self._own:
+            if sender == self._number:
                 box.put(None)
 
     def take_sent_bytes(self) -> int:

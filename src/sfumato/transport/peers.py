@@ -19,6 +19,8 @@ class Peers(ABC):
     def expect(self, introduction: Introduction, own: int) -> None:
         """Prepares for the clouds of an introduction, which was checked against the spec; ``own`` is this one's index.
 
+        Here and in :meth:`exchange` clouds are counted as the spec counts them.
+
         Raises:
             AccessRefused: this cloud's own certificate does not let it open streams.
             WireError: the run is known already, or an address cannot be.

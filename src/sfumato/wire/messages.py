@@ -74,6 +74,8 @@ class Introduction(Message):
     hosts: tuple[str, ...]
     ports: tuple[int, ...]
     secrets: tuple[str, ...] = field(repr=False)
+    first: int = 0
+    """Which cloud of the run is cloud 0 of the spec: so many before it follow another. Certificates count all."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -53,9 +53,11 @@ class StreamedPeers(Peers):
 
     def expect(self, introduction: Introduction, own: int) -> None:
         """Waits for clouds of lower numbers from now on."""
+        if introduction.first < 0:
+            raise WireError("an introduction counts clouds from below 0")
         self._own, self._introduction = own, introduction
-        if self._keys.name != cloud_name(own):
-            raise AccessRefused(f"it holds the keys of {self._keys.name} and was met as {cloud_name(own)}")
+        if self._keys.name != self._name(own):
+            raise AccessRefused(f"it holds the keys of {self._keys.name} and was met as {self._name(own)}")
         if not is_for_clients(self._keys.certificate):
             raise AccessRefused(
                 "its certificate is good as a server only, and clouds that meet open streams: make new keys with "
@@ -64,11 +66,14 @@ class StreamedPeers(Peers):
         self._addresses = _addresses(introduction)
         self._call(self._await_lower())
 
+    def _name(self, cloud: int) -> str:
+        return cloud_name(self._introduction.first + cloud)
+
     async def _await_lower(self) -> None:
         introduction = self._introduction
         for cloud, secret in zip(introduction.clouds, introduction.secrets, strict=True):
             if cloud < self._own:
-                key = introduction.run, cloud
+                key = introduction.run, introduction.first + cloud
                 if key in self._reception.expected:
                     raise WireError("it knows a run of this name already")
                 self._expected[key] = self._reception.expected[key] = Expected(secret)
@@ -78,10 +83,11 @@ class StreamedPeers(Peers):
         self._call(self._connect())
 
     async def _connect(self) -> None:
-        async def come(key: Key, expected: Expected) -> None:
-            self._streams[key[1]] = await expected.stream
+        async def come(cloud: int, expected: Expected) -> None:
+            self._streams[cloud] = await expected.stream
 
-        ways = {key[1]: come(key, expected) for key, expected in self._expected.items()}
+        lower = {number - self._introduction.first: expected for (_, number), expected in self._expected.items()}
+        ways = {cloud: come(cloud, expected) for cloud, expected in lower.items()}
         for cloud, secret in zip(self._introduction.clouds, self._introduction.secrets, strict=True):
             if cloud > self._own:
                 ways[cloud] = self._open(cloud, secret)
@@ -103,7 +109,7 @@ class StreamedPeers(Peers):
             try:
                 found[cloud] = decode(raw.header, raw.data, [kind], max_data_bytes=due[cloud])
             except WireError as error:
-                raise WireError(f"{cloud_name(cloud)}: {error}") from error
+                raise WireError(f"{self._name(cloud)}: {error}") from error
         return found
 
     async def _exchange(self, sent: Mapping[int, Encoded], due: Mapping[int, int]) -> dict[int, Received]:
@@ -118,10 +124,10 @@ class StreamedPeers(Peers):
                 sent_bytes = await sending
                 self._sent_bytes += sent_bytes
             except WireError as error:
-                raise WireError(f"{cloud_name(cloud)}: {error}") from error
+                raise WireError(f"{self._name(cloud)}: {error}") from error
             except TransportError as error:
                 await asyncio.sleep(_GRACE_SECONDS)
-                raise TransportError(f"{cloud_name(cloud)} {error}") from error
+                raise TransportError(f"{self._name(cloud)} {error}") from error
             finally:
                 give_up(sending)
 
@@ -138,7 +144,7 @@ class StreamedPeers(Peers):
             for task in done:
                 task.result()
             if waiting:
-                names = ", ".join(cloud_name(tasks[task]) for task in tasks if task in waiting)
+                names = ", ".join(self._name(tasks[task]) for task in tasks if task in waiting)
                 raise TransportError(f"{names} {late} (waited {self._patience_seconds:g} s)")
         finally:
             for task in tasks:
@@ -190,7 +196,7 @@ def _addresses(introduction: Introduction) -> dict[int, CloudAddress]:
     """
     try:
         return {
-            cloud: CloudAddress(host=host, port=port, name=cloud_name(cloud))
+            cloud: CloudAddress(host=host, port=port, name=cloud_name(introduction.first + cloud))
             for cloud, host, port in zip(introduction.clouds, introduction.hosts, introduction.ports, strict=True)
         }
     except ValueError as error:
