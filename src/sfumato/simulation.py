@@ -46,6 +46,7 @@ def simulate(
     device_model: str | Path | None = None,
     taxonomy: str | Path | None = None,
     detectors: Sequence[Any] = (),
+    denoise_with: Spec | None = None,
 ) -> PrivatePipeline:
     """Makes a pipeline whose clouds are in this process, with the same messages and the same byte counts.
 
@@ -56,6 +57,7 @@ def simulate(
         torch_dtype: on the client.
         clouds: made before, to share a loaded model between simulations or to record; by default new ones.
         device_model, taxonomy, detectors: for prompt-set, as in :meth:`PrivatePipeline.from_pretrained`.
+        denoise_with: for homomorphic with further clouds, as there.
 
     Example:
         >>> pipe = simulate("portraits", LayerSplit(num_clouds=2))
@@ -64,4 +66,12 @@ def simulate(
     folder = find_model(model) if isinstance(model, str) else model
     private = private_of(spec, folder, device_model, taxonomy, detectors)
     found = clouds or InProcessClouds(serve_model(folder), spec.num_clouds)
-    return PrivatePipeline(folder, spec, found, torch_dtype=torch_dtype, scheduler=scheduler, private=private)
+    return PrivatePipeline(
+        folder,
+        spec,
+        found,
+        torch_dtype=torch_dtype,
+        scheduler=scheduler,
+        private=private,
+        denoise_with=denoise_with,
+    )

@@ -19,6 +19,7 @@ from sfumato.transport.keys import KeyRing
 from sfumato.worker.service import ServiceLimits
 from sfumato.worker.sessions import CloudSession, ServedModel
 
+COMPOSED = ["--protocol", "homomorphic", "--set", "denoise_with=strip-split"]
 USAGE = {
     "unknown protocol": (["--protocol", "homeopathic"], "no protocol 'homeopathic': choose one of plain, layer-split"),
     "unknown field": (["--set", "halo=2"], "strip-split has no setting 'halo': write FIELD=VALUE with one of num_c"),
@@ -29,6 +30,19 @@ USAGE = {
     "numbers that disagree": (
         ["--local-clouds", 2, "--set", "num_clouds=3"],
         "num_clouds is given twice, as 2 and 3: give it once",
+    ),
+    "denoising settings of nobody": (
+        ["--set", "denoise.wire=int8"],
+        "denoise.wire=int8 is of a protocol that denoises",
+    ),
+    "unknown denoising field": ([*COMPOSED, "--set", "denoise.halo=2"], "strip-split has no setting 'halo'"),
+    "numbers of both that disagree": (
+        [*COMPOSED, "--local-clouds", 4, "--set", "denoise.num_clouds=4"],
+        "of 4 clouds the first holds the ciphertexts and 3 denoise, and strip-split is set to 4: make them agree",
+    ),
+    "no cloud left to denoise": (
+        [*COMPOSED, "--local-clouds", 1],
+        "needs two clouds or more, the first for the cipher",
     ),
     "plain on two clouds": (["--protocol", "plain", "--local-clouds", 2], "plain has one cloud"),
     "more clouds than rows": (["--local-clouds", 5], "a latent of 16 rows can be cut into at most 4 tiles down, got 5"),
@@ -99,6 +113,7 @@ def test_a_recording_of_clouds_that_meet(refused, tmp_path):
     sentence = refused(1, "--set", "borders=direct", "--record", tmp_path / "rec")
     assert "record with borders=client" in sentence
     assert not (tmp_path / "rec").exists()
+    assert refused(1, *COMPOSED, "--set", "denoise.borders=direct", "--record", tmp_path / "rec") == sentence
 
 
 def test_a_model_that_is_not_there(refused):

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from PIL import Image
 from recorded import in_process, record, shape_of
 from sfumato.protocols.layer_split.spec import LayerSplit
 from sfumato.protocols.plain.spec import Plain
+from sfumato.protocols.strip_split.spec import StripSplit
 from sfumato.transport.recording import Recording
 from sfumato.wire.transcript import Direction
 
@@ -43,18 +44,19 @@ def is_alive(process: psutil.Process) -> bool:
 class LongRun:
     """A run of very many steps, caught when its first step's messages have been written down."""
 
-    def __init__(self, tiny_sd, folder: Path):
+    def __init__(self, tiny_sd, folder: Path, num_clouds: int, *settings: str):
         self.folder = folder
-        arguments = ["--model", tiny_sd.path, "--local-clouds", 2, "--height", 32, "--width", 32, "--scheduler", "ddim"]
+        arguments = ["--model", tiny_sd.path, "--local-clouds", num_clouds, "--height", 32, "--width", 32, *settings]
+        arguments += ["--scheduler", "ddim"]
         outputs = ["--out", folder / "x.png", "--report", folder / "r.json", "--record", folder / "rec"]
-        self.process = start(folder, *arguments, *outputs, "--steps", 1000)
+        self.process = start(folder, *arguments, *outputs, "--steps", 900)
         transcript = folder / "rec/cloud-2.transcript"
         wait_until(
             lambda: self.process.poll() is not None or (transcript.exists() and os.stat(transcript).st_size > 1e5)
         )
         assert self.process.poll() is None, self.process.communicate()
         self.family = psutil.Process(self.process.pid).children(recursive=True)
-        assert len(self.family) == 3, "a nursery and two clouds"
+        assert len(self.family) == 1 + num_clouds, "a nursery and the clouds"
 
     def ended(self) -> tuple[int, str]:
         """Exit code and stderr, once the client has ended; and nothing is left."""
@@ -69,7 +71,16 @@ class LongRun:
 
 @pytest.fixture
 def long_run(tiny_sd, tmp_path):
-    run = LongRun(tiny_sd, tmp_path)
+    yield from caught(LongRun(tiny_sd, tmp_path, 2))
+
+
+@pytest.fixture
+def composed_run(tiny_sd, tmp_path):
+    pytest.importorskip("tenseal")
+    yield from caught(LongRun(tiny_sd, tmp_path, 3, "--protocol", "homomorphic", "--set", "denoise_with=strip-split"))
+
+
+def caught(run: LongRun) -> Iterator[LongRun]:
     yield run
     for process in (run.process, *run.family):
         if process.poll() is None if isinstance(process, subprocess.Popen) else is_alive(process):
@@ -92,6 +103,16 @@ def test_a_cloud_that_dies_ends_the_run(long_run):
     code, err = long_run.ended()
     assert code == 1
     assert err.startswith("Error: cloud-")
+    assert "died or ended the session" in err
+    assert "\n" not in err
+
+
+@pytest.mark.parametrize("killed", [1, 3])
+def test_when_a_cloud_that_denoises_or_holds_ciphertexts_dies_the_others_end_too(composed_run, killed):
+    composed_run.family[killed].kill()
+    code, err = composed_run.ended()
+    assert code == 1
+    assert err.startswith(f"Error: cloud-{killed}")
     assert "died or ended the session" in err
     assert "\n" not in err
 
@@ -128,6 +149,25 @@ def test_a_cloud_in_a_process_of_its_own_holds_ciphertexts(tiny_sd, tmp_path):
     pipe = in_process(tiny_sd, Plain(), "dpm++")
     own = pipe(PROMPT, height=32, width=32, num_inference_steps=2, seed=3, output_type="np").images[0]
     assert abs(own.astype(int) - np.asarray(Image.open(tmp_path / "x.png"), dtype=int)).max() <= 1
+
+
+def test_clouds_in_processes_of_their_own_denoise_while_one_holds_ciphertexts(tiny_sd, tmp_path):
+    pytest.importorskip("tenseal")
+    arguments = ["--model", tiny_sd.path, "--height", 32, "--width", 32, "--steps", 2, "--seed", 3]
+    composed = ["--protocol", "homomorphic", "--set", "denoise_with=strip-split", "--set", "denoise.num_clouds=2"]
+    outputs = ["--out", tmp_path / "x.png", "--report", tmp_path / "r.json", "--record", tmp_path / "rec"]
+    process = start(tmp_path, *arguments, *composed, *outputs)
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, err.strip()) == (0, "")
+    pipe = in_process(tiny_sd, StripSplit(num_clouds=2), "dpm++")
+    own = pipe(PROMPT, height=32, width=32, num_inference_steps=2, seed=3, output_type="np").images[0]
+    assert abs(own.astype(int) - np.asarray(Image.open(tmp_path / "x.png"), dtype=int)).max() <= 1
+    report = json.loads((tmp_path / "r.json").read_text())
+    assert [cloud["name"] for cloud in report["clouds"]] == ["cloud-1", "cloud-2", "cloud-3"]
+    assert report["denoise_with"]["clouds"] == ["cloud-2", "cloud-3"]
+    transcripts = Recording.read(tmp_path / "rec").transcripts
+    replies = ["Welcome", "Added", "Added", "Added", "Accumulator"]
+    assert [e.kind for e in transcripts["cloud-1"].entries if e.direction is Direction.FROM_CLOUD] == replies
 
 
 def test_a_value_that_a_field_does_not_take(tiny_sd, tmp_path):

@@ -35,6 +35,7 @@ ROWS = [
     ("tiny_sd", StripSplit(num_clouds=4, borders="direct", wire="fp32")),
     ("tiny_sd", Homomorphic()),
     ("tiny_sdxl", Homomorphic(parameters="compact")),
+    ("tiny_sd", Homomorphic(denoise_with="strip-split", num_clouds=3)),
 ]
 BY_PROTOCOL = [(name, kind) for name, kind in SPECS.items()]
 SMALL = {"height": 32, "width": 32, "num_inference_steps": 2}
@@ -54,6 +55,8 @@ def wire_of(spec) -> str:
     match spec:
         case StripSplit():
             return spec.wire
+        case Homomorphic(denoise_with="strip-split"):
+            return StripSplit().wire
         case Homomorphic():
             return "fp32"
     return spec.wire_dtype
@@ -96,21 +99,26 @@ def test_the_report_is_what_the_document_says(pipe):
             "waiting_seconds",
         ],
         "compute": ["client_flops", "client_weight_bytes", "cloud_flops", "cloud_weight_bytes"],
-    } | ({"encryption": ENCRYPTION} if isinstance(pipe.spec, Homomorphic) else {})
+    } | ({"encryption": ENCRYPTION} if isinstance(pipe.spec, Homomorphic) else {}) | (
+        {"denoise_with": ["clouds", "protocol", "spec"]} if len(pipe.parts) > 1 else {}
+    )
     assert set(report) == {
         *("sfumato", "model", "protocol", "spec", "seed", "steps"),
         *("totals", "clouds", "compute", "claim", "not_hidden"),
         *(("device_model", "candidate_sets") if isinstance(pipe.spec, PromptSet) else ()),
         *(("encryption",) if isinstance(pipe.spec, Homomorphic) else ()),
+        *(("denoise_with",) if len(pipe.parts) > 1 else ()),
     }
     assert (report["protocol"], report["seed"], report["steps"]) == (pipe.spec.name, 5, 2)
     assert len(report["clouds"]) == pipe.spec.num_clouds
     for way in ("sent_bytes", "received_bytes"):
         assert report["totals"][way] == sum(cloud[way] for cloud in report["clouds"]) > 0
-    assert {cloud["requests"] for cloud in report["clouds"]} == {report["totals"]["rounds"]}
+    requests = [{report["clouds"][i]["requests"] for i in part.clouds} for part in pipe.parts]
+    assert [len(each) for each in requests] == [1] * len(pipe.parts), "each round asks every cloud of its part"
+    assert sum(sum(each) for each in requests) == report["totals"]["rounds"]
     assert 0 < report["totals"]["waiting_seconds"] <= report["totals"]["seconds"]
     # A cloud that holds ciphertexts computes nothing of the U-Net: that is said, and counted as it is.
-    offloads = not isinstance(pipe.spec, Homomorphic)
+    offloads = not isinstance(pipe.parts[-1].spec, Homomorphic)
     assert all(number > 0 for side, number in report["compute"].items() if offloads or side.startswith("client"))
     assert offloads or report["compute"]["cloud_flops"] == report["compute"]["cloud_weight_bytes"] == 0
     assert offloads or "nothing is offloaded" in report["claim"]

@@ -94,33 +94,47 @@ def _early_clouds(request: Request) -> Iterator[LocalClouds]:
 
 def _num_local_clouds(request: Request) -> int:
     """How many, before the spec's code is loaded: --local-clouds, --set num_clouds, or the protocol's default."""
-    for pair in request.settings:
-        name, _, value = pair.partition("=")
-        if name == "num_clouds" and value.isdecimal() and int(value):
-            return int(value)
+    given = dict(pair.partition("=")[::2] for pair in request.settings)
+    if number := _whole_number(given.get("num_clouds")):
+        return number
     if request.local_clouds is not None:
         return request.local_clouds
+    if request.protocol == "homomorphic" and given.get("denoise_with", "nothing") != "nothing":
+        return 1 + (_whole_number(given.get("denoise.num_clouds")) or 4)
     return 1 if request.protocol in ("plain", "prompt-set", "homomorphic") else 4
+
+
+def _whole_number(text: str | None) -> int | None:
+    return int(text) if text is not None and text.isdecimal() else None
 
 
 def _pipeline(request: Request, started: LocalClouds | None) -> "PrivatePipeline":
     import torch
 
+    from sfumato.client.parts import parse_parts
     from sfumato.client.pipeline import PrivatePipeline
     from sfumato.client.private import private_of
     from sfumato.client.sessions import require_recordable
     from sfumato.models.folder import find_model
-    from sfumato.protocols.settings import parse_spec
-    from sfumato.protocols.specs import find_spec
 
     num_clouds = len(request.clouds.split(",")) if request.clouds else request.local_clouds
-    spec = parse_spec(find_spec(request.protocol), request.settings, num_clouds)
+    parts = parse_parts(request.protocol, request.settings, num_clouds)
     if request.record is not None:
-        require_recordable(spec)
+        for part in parts:
+            require_recordable(part.spec)
     model = find_model(request.model)
+    spec, denoise_with = parts[0].spec, parts[1].spec if len(parts) > 1 else None
     private = private_of(spec, model, request.device_model, request.taxonomy)
     clouds = _clouds(request, started)
-    return PrivatePipeline(model, spec, clouds, torch_dtype=torch.float32, scheduler=request.scheduler, private=private)
+    return PrivatePipeline(
+        model,
+        spec,
+        clouds,
+        torch_dtype=torch.float32,
+        scheduler=request.scheduler,
+        private=private,
+        denoise_with=denoise_with,
+    )
 
 
 def _clouds(request: Request, started: LocalClouds | None) -> "Clouds":

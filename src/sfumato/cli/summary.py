@@ -30,7 +30,7 @@ def _sentences(report: Report) -> Table:
     table = Table.grid(padding=(0, 1))
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
-    table.add_row("Claim", report.spec.claim)
+    table.add_row("Claim", report.claim)
     for index, sentence in enumerate(report.not_hidden):
         table.add_row("" if index else "Not hidden", sentence)
     return table
@@ -38,14 +38,15 @@ def _sentences(report: Report) -> Table:
 
 def _traffic(report: Report) -> Table:
     traffic = report.traffic
-    table = Table(title=f"{report.spec.name} on {report.model_name}", title_justify="left")
+    protocols = ", denoising with ".join(part.spec.name for part in report.parts)
+    table = Table(title=f"{protocols} on {report.model_name}", title_justify="left")
     table.add_column("cloud")
     table.add_column("saw")
     between = ("to clouds MB",) if any(traffic.between_bytes) else ()
     for heading in ("requests", "sent MB", "received MB", *between):
         table.add_column(heading, justify="right")
     for index, name in enumerate(traffic.clouds):
-        table.add_row(name, report.spec.seen_by(index), *_numbers(report, [index]))
+        table.add_row(name, report.seen_by(index), *_numbers(report, [index]))
     if len(traffic.clouds) > 1:
         table.add_section()
         table.add_row("all", "", *_numbers(report, range(len(traffic.clouds))))

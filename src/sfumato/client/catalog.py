@@ -1,8 +1,10 @@
 """From a spec to its client half. Only the client loads this."""
 
+from sfumato.client.composed import ComposedClient
+from sfumato.client.parts import parts_of
 from sfumato.errors import Unsupported
 from sfumato.protocols.base import Spec
-from sfumato.protocols.client_half import ClientHalf, Private
+from sfumato.protocols.client_half import ClientHalf, Private, StepwiseClient
 from sfumato.protocols.homomorphic.paper_client import PaperClient
 from sfumato.protocols.homomorphic.sealed_client import SealedClient
 from sfumato.protocols.homomorphic.spec import Homomorphic
@@ -16,12 +18,13 @@ from sfumato.protocols.strip_split.client import StripSplitClient
 from sfumato.protocols.strip_split.spec import StripSplit
 
 
-def client_half(spec: Spec, private: Private | None = None) -> ClientHalf:
+def client_half(spec: Spec, private: Private | None = None, denoise_with: Spec | None = None) -> ClientHalf:
     """Makes the client half that a spec asks for.
 
     Args:
         spec: the protocol's.
         private: what the user gave besides; step-wise protocols do without.
+        denoise_with: of the protocol that the spec lets denoise; by default with its default settings.
 
     Raises:
         Unsupported: the protocol needs it.
@@ -39,6 +42,11 @@ def client_half(spec: Spec, private: Private | None = None) -> ClientHalf:
             return PromptSetClient(spec, private)
         case Homomorphic(mode="paper"):
             return PaperClient(spec)
-        case Homomorphic():
+        case Homomorphic(denoise_with="nothing"):
             return SealedClient(spec)
+        case Homomorphic():
+            custody, denoising = parts_of(spec, denoise_with)
+            half = client_half(denoising.spec)
+            assert isinstance(half, StepwiseClient)
+            return ComposedClient(SealedClient(spec), half, (custody, denoising))
     raise AssertionError(f"{type(spec).__name__} has no client half")

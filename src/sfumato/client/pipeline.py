@@ -6,34 +6,32 @@ from math import isfinite
 from pathlib import Path
 from time import perf_counter
 from types import TracebackType
-from typing import Any, Literal, Self, get_args
+from typing import Any, Self, get_args
 
 import torch
-from PIL import Image
 from torch import nn
 
 from sfumato.client.accounting import Accounting
 from sfumato.client.catalog import client_half
 from sfumato.client.clouds import Clouds, find_clouds, spec_for
+from sfumato.client.output import OutputType, pictures_of
+from sfumato.client.parts import parts_of
 from sfumato.client.private import private_of
 from sfumato.client.report import Report
-from sfumato.client.sessions import open_session
-from sfumato.errors import ModelError
+from sfumato.client.sessions import open_sessions
 from sfumato.models.conditioning import PromptEncoder
-from sfumato.models.decoding import decode, scale_factor, to_uint8
+from sfumato.models.decoding import scale_factor
 from sfumato.models.folder import ModelFolder, find_model
 from sfumato.models.loading import load_decoder, load_unet
 from sfumato.models.sampling import Sampling, Step, initial_latents, make_scheduler
 from sfumato.protocols.base import Spec
 from sfumato.protocols.client_half import Generation, Private
-from sfumato.protocols.replies import is_finite
 from sfumato.randomness import fresh_seed, seeded_generator
 from sfumato.tensors import Latent
 from sfumato.transport.base import Channel, Traffic
 
 Generator = torch.Generator | list[torch.Generator]
 OnStepEnd = Callable[["PrivatePipeline", int, torch.Tensor, dict[str, Any]], dict[str, Any]]
-OutputType = Literal["pil", "np", "pt", "latent"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,15 +62,18 @@ class PrivatePipeline:
         torch_dtype: torch.dtype,
         scheduler: str,
         private: Private | None = None,
+        denoise_with: Spec | None = None,
     ):
         self.model = model
         self.spec = spec
+        self.parts = parts_of(spec, denoise_with)
+        """Which clouds follow which protocol."""
         self.traffic: Traffic | None = None
         """What the run under way, or the last one, has carried so far."""
         self._clouds = clouds
         self._dtype = torch_dtype
         private = private or private_of(spec, model)
-        self._half = client_half(spec, private)
+        self._half = client_half(spec, private, denoise_with)
         self._scheduler_name = scheduler
         self._own = private.device_model or model
         make_scheduler(self._own, scheduler)
@@ -93,6 +94,7 @@ class PrivatePipeline:
         device_model: str | Path | None = None,
         taxonomy: str | Path | None = None,
         detectors: Sequence[Any] = (),
+        denoise_with: Spec | None = None,
     ) -> Self:
         """Loads the client's part of a model and finds the clouds.
 
@@ -107,6 +109,7 @@ class PrivatePipeline:
             device_model: the small model that finishes a picture here, for prompt-set; bundled models have one.
             taxonomy: TOML file with more attributes to hide, for prompt-set.
             detectors: that find attributes besides the rules, for prompt-set.
+            denoise_with: settings of the protocol that denoises, for ``Homomorphic(denoise_with=…)``.
 
         Raises:
             ModelError: the model cannot be found, or is incomplete or damaged.
@@ -117,7 +120,15 @@ class PrivatePipeline:
         private = private_of(spec, model, device_model, taxonomy, detectors)
         found = find_clouds(clouds, spec, model, keys)
         try:
-            return cls(model, spec, found, torch_dtype=torch_dtype, scheduler=scheduler, private=private)
+            return cls(
+                model,
+                spec,
+                found,
+                torch_dtype=torch_dtype,
+                scheduler=scheduler,
+                private=private,
+                denoise_with=denoise_with,
+            )
         except BaseException:
             found.close()
             raise
@@ -183,11 +194,11 @@ class PrivatePipeline:
         self._half.prepare(generation)
         latents, channel = self._run(generation, callback_on_step_end)
         with accounting.client_work():
-            images = self._images(latents, output_type)
+            images = pictures_of(latents, self._decoder, output_type, self._own.name)
         report = Report(
             model_name=self.model.name,
             model_fingerprint=self.model.unet_fingerprint,
-            spec=self.spec,
+            parts=self.parts,
             seed=seed,
             is_seeded=is_seeded,
             num_inference_steps=num_inference_steps,
@@ -268,22 +279,8 @@ class PrivatePipeline:
 
         with self._clouds.open_channel() as channel:
             self.traffic = channel.traffic
-            open_session(channel, self.spec, self.model.unet_fingerprint)
+            open_sessions(channel, self.parts, self.model.unet_fingerprint)
             return self._half.generate(self._unet, channel, generation, on_step), channel
-
-    def _images(self, latents: Latent, output_type: OutputType) -> Any:
-        pictures = latents if output_type == "latent" else decode(self._decoder, latents)
-        if not is_finite(pictures):
-            raise ModelError(
-                f"model {self._own.name!r} gave numbers that are not finite: its weights are damaged, "
-                "or a number format is too narrow for it"
-            )
-        if output_type == "latent":
-            return latents
-        if output_type == "pt":
-            return pictures
-        array = to_uint8(pictures)
-        return array if output_type == "np" else [Image.fromarray(a) for a in array]
 
     def surplus_tokens(self, prompt: str) -> int:
         """How many tokens at the end of a prompt the text encoder does not read."""

@@ -3,6 +3,7 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from sfumato.client.parts import Part
 from sfumato.protocols.base import Spec
 from sfumato.protocols.client_half import Remarks
 from sfumato.transport.base import Traffic
@@ -27,7 +28,8 @@ class Report:
 
     model_name: str
     model_fingerprint: str
-    spec: Spec
+    parts: tuple[Part, ...]
+    """Which clouds followed which protocol."""
     seed: int | None
     """The seed that fixed the picture; None where the caller gave generators, or nothing."""
     is_seeded: bool
@@ -40,10 +42,36 @@ class Report:
     """What the protocol adds; with prompt-set the candidates, hence not shown by accident."""
 
     @property
+    def spec(self) -> Spec:
+        """Of the protocol that was chosen."""
+        return self.parts[0].spec
+
+    @property
+    def claim(self) -> str:
+        """What the protocol hides; of several, what each does, and from which clouds."""
+        return " ".join(self._about(part, part.spec.claim) for part in self.parts)
+
+    @property
     def not_hidden(self) -> tuple[str, ...]:
         """What a cloud learned all the same, in this run."""
-        with_seed = self.spec.not_hidden_with_seed if self.is_seeded else ()
-        return (*self.remarks.not_hidden, *self.spec.not_hidden, *with_seed)
+        return (
+            *self.remarks.not_hidden,
+            *(self._about(part, sentence) for part in self.parts for sentence in self._not_hidden_by(part.spec)),
+        )
+
+    def _not_hidden_by(self, spec: Spec) -> tuple[str, ...]:
+        return (*spec.not_hidden, *(spec.not_hidden_with_seed if self.is_seeded else ()))
+
+    def _about(self, part: Part, sentence: str) -> str:
+        if len(self.parts) == 1:
+            return sentence
+        names = [self.traffic.clouds[i] for i in part.clouds]
+        return f"{' to '.join(dict.fromkeys((names[0], names[-1])))} ({part.spec.name}): {sentence}"
+
+    def seen_by(self, cloud: int) -> str:
+        """What one cloud received, in a few words."""
+        (part,) = (part for part in self.parts if cloud in part.clouds)
+        return part.spec.seen_by(part.clouds.index(cloud))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values; the field names are documented in ``docs/report.md``."""
@@ -58,7 +86,7 @@ class Report:
             }
             for i, name in enumerate(traffic.clouds)
         ]
-        return {
+        found = {
             "sfumato": VERSION,
             "model": {"name": self.model_name, "fingerprint": self.model_fingerprint},
             "protocol": self.spec.name,
@@ -76,7 +104,11 @@ class Report:
             },
             "clouds": clouds,
             "compute": asdict(self.compute),
-            "claim": self.spec.claim,
+            "claim": self.claim,
             "not_hidden": list(self.not_hidden),
             **self.remarks.fields,
         }
+        for part in self.parts[1:]:
+            names = [traffic.clouds[i] for i in part.clouds]
+            found["denoise_with"] = {"protocol": part.spec.name, "spec": part.spec.to_dict(), "clouds": names}
+        return found

@@ -5,8 +5,7 @@ are exact. FLOPs are those of the operations that each side dispatches, work don
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -17,7 +16,7 @@ from sfumato.client.catalog import client_half
 from sfumato.client.sessions import open_session
 from sfumato.cost.shapes import ShapesOnly
 from sfumato.errors import Unsupported
-from sfumato.models.denoiser import Conditioning, Denoiser
+from sfumato.models.denoiser import Conditioning
 from sfumato.protocols.base import Spec
 from sfumato.protocols.client_half import StepwiseClient
 from sfumato.tensors import Latent
@@ -219,16 +218,14 @@ class _WatchedChannel(Channel):
         return part
 
 
-@contextmanager
-def _remote(spec: Spec, unet: nn.Module, channel: Channel) -> Iterator[Denoiser]:
+def _stepwise(spec: Spec) -> StepwiseClient:
     half = client_half(spec)
     if not isinstance(half, StepwiseClient):
         raise Unsupported(
             f"{spec.name} has no denoising step that can be counted without computing: measure a run with "
             "sfumato generate --report"
         )
-    with half.denoiser(unet, channel) as denoiser:
-        yield denoiser
+    return half
 
 
 def dry_run(spec: Spec, unet: nn.Module, latent: Latent, conditioning: Conditioning) -> DryRun:
@@ -244,13 +241,14 @@ def dry_run(spec: Spec, unet: nn.Module, latent: Latent, conditioning: Condition
         Unsupported: the protocol is not step-wise, or cannot run this model.
         ValueError: the number of clouds does not fit the picture.
     """
+    half = _stepwise(spec)
     served = ServedModel(unet=unet, fingerprint=COUNTED_FINGERPRINT)
     peers = InProcessPeers.of_all(spec.num_clouds)
     handlers = [CloudSession(served, peers=each).handle for each in peers]
     with _WatchedChannel(handlers, peers if spec.peers_of(0) else []) as channel:
         open_session(channel, spec, COUNTED_FINGERPRINT)
         opening = channel.take()
-        with torch.no_grad(), channel.shapes, _remote(spec, unet, channel) as denoiser:
+        with torch.no_grad(), channel.shapes, half.denoiser(unet, channel) as denoiser:
             steps = []
             for remaining in reversed(range(sum(spec.step_cycle))):
                 denoiser(latent, _timestep(remaining), conditioning)

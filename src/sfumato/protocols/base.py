@@ -56,6 +56,11 @@ class Spec(ABC):
         return found
 
     @property
+    def num_own_clouds(self) -> int:
+        """How many of the clouds, from the first, follow this protocol; the others follow one that it names."""
+        return self.num_clouds
+
+    @property
     @abstractmethod
     def claim(self) -> str:
         """One sentence: what this spec hides, from how many clouds, at which cost."""

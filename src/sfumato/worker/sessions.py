@@ -118,8 +118,8 @@ class CloudSession:
             raise SpecMismatch(f"it does not serve this: {error}") from error
         if hello.num_clouds != spec.num_clouds:
             raise SpecMismatch(f"the client counts {hello.num_clouds} clouds and its spec {spec.num_clouds}")
-        if not 0 <= hello.cloud_index < spec.num_clouds:
-            raise SpecMismatch(f"cloud index {hello.cloud_index} is outside the spec's {spec.num_clouds} clouds")
+        if not 0 <= hello.cloud_index < spec.num_own_clouds:
+            raise SpecMismatch(f"cloud index {hello.cloud_index} is outside the spec's {spec.num_own_clouds} clouds")
         half = self._computing(spec, hello) if spec.uses_model else service_half(spec, self._vaults)
         self._half, self._first = half, [Introduction, Connect] if self._meets else []
         return Welcome(package_version=VERSION, idle_seconds=self._idle_seconds)

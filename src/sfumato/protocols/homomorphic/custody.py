@@ -20,7 +20,7 @@ from sfumato.protocols.homomorphic.messages import (
     Serialised,
 )
 from sfumato.protocols.homomorphic.serialised import as_tensor, content_of
-from sfumato.transport.base import Channel
+from sfumato.transport.base import Channel, Pending
 
 LARGEST_ERROR = 1e-6
 """By how much each value of a right accumulator may differ from the client's own: in sigma coordinates, in which final
@@ -51,9 +51,8 @@ class Custody:
         self._own = start
         self._num_changes = 0
         self._num_ciphertexts = key.parameters.num_ciphertexts(len(start))
-        channel.exchange(
-            [EncryptedStart(num_ciphertexts=self._num_ciphertexts, ciphertexts=self._encrypted(start))], Added
-        )
+        self._under_way: Pending[Added] | None = None
+        self._post(EncryptedStart(num_ciphertexts=self._num_ciphertexts, ciphertexts=self._encrypted(start)))
 
     @property
     def num_sent(self) -> int:
@@ -61,17 +60,17 @@ class Custody:
         return self._num_ciphertexts * (1 + self._num_changes)
 
     def change_to(self, values: Values) -> None:
-        """Has the cloud add the difference.
+        """Has the cloud add the difference, and does not wait for it.
 
         Args:
             values: what the vector is from now on.
 
         Raises:
             Unsupported: a value, or a difference, that the parameters cannot hold.
+            SfumatoError: the cloud refused what it was sent before.
         """
         self._key.parameters.require_headroom(largest_magnitude(values))
-        change = EncryptedChange(step=self._num_changes, ciphertexts=self._encrypted(values - self._own))
-        self._channel.exchange([change], Added)
+        self._post(EncryptedChange(step=self._num_changes, ciphertexts=self._encrypted(values - self._own)))
         self._own = values
         self._num_changes += 1
 
@@ -82,6 +81,7 @@ class Custody:
             WireError: not ciphertexts of this run, or altered ones.
             WorkerError: other values.
         """
+        self._settle()
         (reply,) = self._channel.exchange([Fetch()], Accumulator)
         self._channel.close()
         (cloud,) = self._channel.clouds
@@ -94,6 +94,16 @@ class Custody:
                 f"{cloud} returned an accumulator that is not the sum of what it was sent: it computes wrongly or "
                 "changed it, so use another cloud"
             )
+
+    def _post(self, message: EncryptedStart | EncryptedChange) -> None:
+        """Sends it, and leaves the answer to the next call: meanwhile the client denoises."""
+        self._settle()
+        self._under_way = self._channel.post([message], Added)
+
+    def _settle(self) -> None:
+        if self._under_way is not None:
+            self._under_way.wait()
+            self._under_way = None
 
     def _encrypted(self, values: Values) -> Serialised:
         return as_tensor(self._key.encrypt(values))

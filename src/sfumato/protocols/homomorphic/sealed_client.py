@@ -1,5 +1,6 @@
 """The client half of sealed mode: run the U-Net here, and keep the latents at the cloud encrypted."""
 
+from collections.abc import Iterable
 from functools import partial
 from math import prod
 
@@ -14,7 +15,7 @@ from sfumato.models.counting import unet_layers
 from sfumato.models.denoiser import predict
 from sfumato.models.folder import ModelFolder
 from sfumato.models.loading import everything
-from sfumato.models.sampling import Sampling, sample
+from sfumato.models.sampling import Sampling, Step, sample
 from sfumato.models.weights import Wanted
 from sfumato.protocols.client_half import ClientHalf, Generation, OnStep, Remarks, UnetWork
 from sfumato.protocols.homomorphic.custody import Custody
@@ -72,10 +73,21 @@ class SealedClient(ClientHalf):
     def generate(self, unet: nn.Module, channel: Channel, generation: Generation, on_step: OnStep) -> Latent:
         """Samples here, and gives every step's change to the cloud; returns the client's own latents."""
         sampling = generation.sampling
+        return self.follow(sample(partial(predict, unet), sampling, on_step), channel, sampling)
+
+    @torch.no_grad()
+    def follow(self, steps: Iterable[Step], channel: Channel, sampling: Sampling) -> Latent:
+        """Gives every step's change to the cloud, wherever the U-Net runs; returns the client's own latents.
+
+        Args:
+            steps: the sampler's; they have ended when the cloud is asked for what it holds.
+            channel: with the one cloud.
+            sampling: what was prepared.
+        """
         latents = sampling.noise
         with fresh_key(self._parameters) as key:
             custody = Custody(channel, key, self._start(sampling))
-            for step in sample(partial(predict, unet), sampling, on_step):
+            for step in steps:
                 latents = step.latents
                 custody.change_to(self._in_sigma_coordinates(latents, step.index + 1))
             custody.end()

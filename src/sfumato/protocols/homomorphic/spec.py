@@ -31,7 +31,7 @@ class Homomorphic(Spec):
     denoise_with: Literal["nothing", "strip-split", "layer-split"] = setting(
         "nothing",
         "protocol that offloads the U-Net to further clouds, in sealed mode: the first cloud holds the ciphertexts, "
-        "the others denoise",
+        "the others denoise; settings of that protocol are denoise.FIELD=VALUE",
     )
     threshold: float = setting(
         0.01, "mode=paper: entries stay in the clear up to this part of a latent's distortion, 0 (none) to 1 (all)"
@@ -48,6 +48,11 @@ class Homomorphic(Spec):
         "sealed mode; he-diffusion (as released) or one-level (exacter and smaller) in mode=paper; default: the first "
         "of the two",
     )
+
+    @property
+    def num_own_clouds(self) -> int:
+        """One, beside those that only denoise."""
+        return self.num_clouds if self.denoise_with == "nothing" else 1
 
     @property
     def ckks(self) -> CkksParameters:
@@ -125,8 +130,8 @@ class Homomorphic(Spec):
                 "the cloud makes."
             )
         return first + (
-            f"the other {self.num_clouds - 1} clouds compute the U-Net as {self.denoise_with} does, and see what its "
-            "claim says."
+            f"the U-Net runs on {self.num_clouds - 1} other {_clouds(self.num_clouds - 1)}, to which nothing is "
+            f"encrypted: what they see is what {self.denoise_with} shows them."
         )
 
     def seen_by(self, cloud_index: int) -> str:
@@ -143,8 +148,13 @@ class Homomorphic(Spec):
     def not_hidden(self) -> tuple[str, ...]:
         """Sizes, numbers, times; and what a cloud can still do."""
         if self.mode == "sealed":
+            others = self.num_clouds - self.num_own_clouds
+            offloaded = (
+                f", and that {others} other {_clouds(others)} denoise with {self.denoise_with}" if others else ""
+            )
             return (
-                "The cloud sees the model, how many ciphertexts hold a latent, the number of steps and the timing.",
+                "The cloud sees the model, how many ciphertexts hold a latent, the number of steps and the timing"
+                f"{offloaded}.",
                 "A cloud can change what its ciphertexts decrypt to; this device finds it out at the end and does not "
                 "say so, but a run that is repeated, or broken off, can be seen.",
             )
@@ -159,3 +169,7 @@ class Homomorphic(Spec):
             "in the clear in one step is known in all steps, as the updates are known.",
             "Values that were decrypted go back to the cloud; where they fill a ciphertext, two give the key away.",
         )
+
+
+def _clouds(number: int) -> str:
+    return "cloud" if number == 1 else "clouds"
