@@ -39,6 +39,13 @@ def generate(
     out: Annotated[Path, typer.Option(help="PNG to write; several are numbered.")] = Path("sfumato.png"),
     report: Annotated[Path | None, typer.Option(help="JSON with traffic, work and what was not hidden.")] = None,
     record: Annotated[Path | None, typer.Option(help="Folder for what each cloud saw.")] = None,
+    secrets: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.safetensors",
+            help="For judging attacks on the recording: prompt, seed and all latents, which no cloud is to have.",
+        ),
+    ] = None,
     device_model: Annotated[
         str | None, typer.Option(help="With prompt-set: the small model that finishes the picture here.")
     ] = None,
@@ -86,6 +93,7 @@ def generate(
             out=out,
             report=report,
             record=record,
+            secrets=secrets,
             timeout=timeout,
             device_model=device_model,
             taxonomy=taxonomy,

@@ -9,6 +9,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from sfumato.cli.keeping_secrets import KeptLatents, check_secrets_file, require_steps
 from sfumato.client.local_clouds import LocalClouds
 from sfumato.files import check_writable, write_whole
 
@@ -41,6 +42,7 @@ class Request:
     out: Path
     report: Path | None
     record: Path | None
+    secrets: Path | None
     timeout: float
     device_model: str | None
     taxonomy: Path | None
@@ -67,8 +69,11 @@ def run(request: Request) -> None:
         guess = None if request.clouds else stack.enter_context(_early_clouds(request))
         pipe = stack.enter_context(_pipeline(request, guess))
         _warn_about_length(console, pipe, request.prompt)
-        output = _generate(console, pipe, request)
+        kept = KeptLatents()
+        output = _generate(console, pipe, request, kept)
     _write(request, output)
+    if request.secrets is not None:
+        kept.secrets(pipe, request.prompt, request.negative, request.seed).write(request.secrets)
     _summarise(Console(), request, output)
 
 
@@ -79,6 +84,9 @@ def _check_outputs(request: Request) -> None:
         raise ValueError(f"--report and a picture are both named {request.report}: name two files")
     for path in (*request.picture_paths(), *([request.report] if request.report else [])):
         check_writable(path)
+    if request.secrets is not None:
+        others = (*request.picture_paths(), request.report)
+        check_secrets_file(request.secrets, others, request.record)
     record = request.record
     if record is not None and record.exists() and (not record.is_dir() or any(record.iterdir())):
         raise ValueError(f"--record {record} is not an empty folder: name a new one")
@@ -122,6 +130,9 @@ def _pipeline(request: Request, started: LocalClouds | None) -> "PrivatePipeline
     if request.record is not None:
         for part in parts:
             require_recordable(part.spec)
+    if request.secrets is not None:
+        for part in parts:
+            require_steps(part.spec)
     model = find_model(request.model)
     spec, denoise_with = parts[0].spec, parts[1].spec if len(parts) > 1 else None
     private = private_of(spec, model, request.device_model, request.taxonomy)
@@ -161,11 +172,13 @@ def _warn_about_length(console: Console, pipe: "PrivatePipeline", prompt: str) -
         )
 
 
-def _generate(console: Console, pipe: "PrivatePipeline", request: Request) -> "PrivateOutput":
+def _generate(console: Console, pipe: "PrivatePipeline", request: Request, kept: KeptLatents) -> "PrivateOutput":
     with _progress(console, request.steps) as advance:
 
         def on_step_end(pipe: "PrivatePipeline", index: int, _: Any, state: dict[str, Any]) -> dict[str, Any]:
             advance(index + 1, 0 if pipe.traffic is None else pipe.traffic.sent_bytes)
+            if request.secrets is not None:
+                kept.add(pipe, state["latents"])
             return state
 
         return pipe(
@@ -223,5 +236,5 @@ def _put(stream: IO[bytes], content: bytes) -> None:
 def _summarise(console: Console, request: Request, output: "PrivateOutput") -> None:
     from sfumato.cli.summary import print_summary
 
-    written = [*request.picture_paths(), *(p for p in (request.report, request.record) if p)]
+    written = [*request.picture_paths(), *(p for p in (request.report, request.record, request.secrets) if p)]
     print_summary(console, output.report, written)

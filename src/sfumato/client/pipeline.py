@@ -70,6 +70,8 @@ class PrivatePipeline:
         """Which clouds follow which protocol."""
         self.traffic: Traffic | None = None
         """What the run under way, or the last one, has carried so far."""
+        self.first_latents: Latent | None = None
+        """Before the first step; known where steps are followed by a callback."""
         self._clouds = clouds
         self._dtype = torch_dtype
         private = private or private_of(spec, model)
@@ -275,6 +277,7 @@ class PrivatePipeline:
         def on_step(step: Step) -> Latent | None:
             if callback is None:
                 return None
+            self.first_latents = generation.sampling.noise * generation.sampling.scheduler.init_noise_sigma
             return callback(self, step.index, step.timestep, {"latents": step.latents}).get("latents")
 
         with self._clouds.open_channel() as channel:
