@@ -44,3 +44,17 @@ def test_a_cloud_loads_nothing_of_a_client():
     assert not loaded & {"sfumato.crypto.secret_key", "sfumato.protocols.homomorphic.custody", "tenseal"}
     assert "sfumato.crypto.key_file" not in loaded
     assert "sfumato.models.conditioning" not in loaded, "a cloud has no use for a text encoder"
+
+
+def test_an_attacker_has_no_key_and_nothing_of_a_client():
+    loaded = loaded_after("import sfumato.attacks.catalog")
+    assert "sfumato.attacks.key_recovery" in loaded
+    assert not [m for m in loaded if m.startswith(("sfumato.client", "sfumato.cli"))]
+    assert not loaded & {
+        "sfumato.crypto.secret_key",
+        "sfumato.crypto.key_search",
+        "sfumato.run_secrets",
+        "sfumato.protocols.client_half",
+        "sfumato.protocols.homomorphic.paper_client",
+        "sfumato.protocols.homomorphic.keys",
+    }

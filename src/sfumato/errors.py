@@ -12,6 +12,7 @@
     ├── ClaimError        going on would break what the protocol promises
     ├── ExperimentError   a sweep had to stop; what it finished is kept
     ├── StorageError      what was kept on disk is missing, damaged, or can be read by others
+    ├── LacksInput        an attack was not shown what it works on
     └── Unsupported       this model or setting cannot run under this protocol; says what to use
 
 Wrong arguments are ``ValueError``. Each message is one sentence that says what was wrong and what to do, and
@@ -57,6 +58,10 @@ class ExperimentError(SfumatoError):
 
 class StorageError(SfumatoError):
     """What was kept on disk is missing, damaged, or can be read by others."""
+
+
+class LacksInput(SfumatoError):
+    """An attack was not shown what it works on."""
 
 
 class Unsupported(SfumatoError):

@@ -2,6 +2,7 @@
 
 import typer
 
+from sfumato.cli.attack import attack
 from sfumato.cli.bench import encryption_bench, fidelity_bench, generate_bench, sweep_bench, transport_bench
 from sfumato.cli.bench_steps import engine_bench, link_bench, scaling_bench, steps_bench
 from sfumato.cli.cost import cost
@@ -28,6 +29,7 @@ app.command()(keys)
 app.command()(cost)
 app.command()(plan)
 app.command()(prompts)
+app.command()(attack)
 app.command()(models)
 app.command()(invert)
 

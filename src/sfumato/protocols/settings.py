@@ -1,6 +1,6 @@
 """Specs from ``FIELD=VALUE`` text, and their fields as text: one source for the command line and its help."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, Field, fields
 from typing import Any, Literal, NamedTuple, get_args, get_origin
 
@@ -16,8 +16,8 @@ class Setting(NamedTuple):
     help: str
 
 
-def settings_of(kind: type[Spec]) -> list[Setting]:
-    """Every field of a spec with its values, default and explanation."""
+def settings_of(kind: type[Any]) -> list[Setting]:
+    """Every field of a spec, or of a dataclass that declares its fields alike: values, default and explanation."""
     return [
         Setting(f.name, _values(f.type), _text(f.default), str(f.metadata.get("help", "")))
         for f in fields(kind)
@@ -31,17 +31,32 @@ def parse_spec(kind: type[Spec], pairs: Iterable[str], num_clouds: int | None = 
     Raises:
         ValueError: an unknown field, a value that is not one of the field's, or numbers of clouds that disagree.
     """
+    return kind(**parse_values(kind.name, kind, pairs, {} if num_clouds is None else {"num_clouds": num_clouds}))
+
+
+def parse_values(name: str, kind: type[Any], pairs: Iterable[str], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Reads ``FIELD=VALUE`` pairs as values of a dataclass's fields.
+
+    Args:
+        name: of what has the settings, for messages.
+        kind: a dataclass.
+        pairs: as the user wrote them.
+        given: values that were set otherwise.
+
+    Raises:
+        ValueError: an unknown field, a value that is not one of the field's, or one given twice.
+    """
     known = {f.name: f for f in fields(kind)}
-    values: dict[str, Any] = {} if num_clouds is None else {"num_clouds": num_clouds}
+    values = dict(given)
     for pair in pairs:
-        name, equals, text = pair.partition("=")
-        if not equals or name not in known:
-            raise ValueError(f"{kind.name} has no setting {name!r}: write FIELD=VALUE with one of {', '.join(known)}")
-        value = _parse(known[name], text)
-        if values.get(name, value) != value:
-            raise ValueError(f"{name} is given twice, as {_text(values[name])} and {text}: give it once")
-        values[name] = value
-    return kind(**values)
+        field_name, equals, text = pair.partition("=")
+        if not equals or field_name not in known:
+            raise ValueError(f"{name} has no setting {field_name!r}: write FIELD=VALUE with one of {', '.join(known)}")
+        value = _parse(known[field_name], text)
+        if values.get(field_name, value) != value:
+            raise ValueError(f"{field_name} is given twice, as {_text(values[field_name])} and {text}: give it once")
+        values[field_name] = value
+    return values
 
 
 def _parse(field: "Field[Any]", text: str) -> Any:

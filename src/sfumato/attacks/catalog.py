@@ -1,0 +1,19 @@
+"""Every attack on recorded runs, by name."""
+
+from sfumato.attacks.base import Attack
+from sfumato.attacks.key_recovery import KeyRecovery
+from sfumato.attacks.predictions import Predictions
+from sfumato.attacks.remainder import Remainder
+
+ATTACKS: dict[str, type[Attack]] = {attack.name: attack for attack in (Predictions, Remainder, KeyRecovery)}
+
+
+def find_attack(name: str) -> type[Attack]:
+    """Finds an attack.
+
+    Raises:
+        ValueError: unknown name; lists the known ones.
+    """
+    if name not in ATTACKS:
+        raise ValueError(f"no attack {name!r}: choose one of {', '.join(ATTACKS)}")
+    return ATTACKS[name]

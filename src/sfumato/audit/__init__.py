@@ -1,0 +1,1 @@
+"""Judges what attacks guess, against what only the client knew."""
