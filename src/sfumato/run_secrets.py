@@ -10,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from sfumato.errors import WireError
+from sfumato.errors import StorageError
 from sfumato.files import write_whole
 
 _LATENTS = "latents"
@@ -49,7 +49,7 @@ class RunSecrets:
         """Reads what :meth:`write` wrote.
 
         Raises:
-            WireError: there is no such file, or it holds something else.
+            StorageError: there is no such file, or it holds something else.
         """
         try:
             with safe_open(path, framework="pt") as content:
@@ -65,4 +65,6 @@ class RunSecrets:
                 latents=latents,
             )
         except (SafetensorError, OSError, KeyError, ValueError) as error:
-            raise WireError(f"{path} holds no secrets of a run; name a file that 'generate --secrets' wrote") from error
+            raise StorageError(
+                f"{path} holds no secrets of a run; name a file that 'generate --secrets' wrote"
+            ) from error
