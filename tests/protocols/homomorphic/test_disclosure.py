@@ -73,18 +73,21 @@ def test_predictions_of_another_run_give_nothing(portraits):
     assert abs(correlation(found, last)) < 0.1
 
 
+@pytest.mark.parametrize("name", ["ddim", "dpm++", "euler"])
 @pytest.mark.parametrize("prediction_type", ["epsilon", "sample"])
-def test_other_kinds_of_prediction(portraits, prediction_type):
-    scheduler = make_scheduler(portraits, "ddim")
+def test_other_kinds_of_prediction(portraits, name, prediction_type):
+    """Of a model that at first predicts noise alone, and then more and more of one picture."""
+    scheduler = make_scheduler(portraits, name)
     scheduler.register_to_config(prediction_type=prediction_type)
     updates = linear_updates(scheduler, NUM_STEPS)
     generator = torch.Generator().manual_seed(2)
-    clean, latents = smooth(generator), torch.randn(1, 4, 32, 32, generator=generator, dtype=torch.float64)
-    first, seen, predictions = latents, [], []
-    for update in updates:
-        sigma = (1 - update.scale**2) ** 0.5
-        eps = (latents - update.scale * clean) / sigma
-        predictions.append(eps if prediction_type == "epsilon" else clean)
+    clean, first = smooth(generator), torch.randn(1, 4, 32, 32, generator=generator, dtype=torch.float64)
+    latents, seen, predictions = first / updates[0].input_scale, [], []
+    for i, update in enumerate(updates):
+        signal = update.scale * update.input_scale
+        estimate = clean * i / (NUM_STEPS - 1)
+        eps = (latents * update.input_scale - signal * estimate) / (1 - signal**2) ** 0.5
+        predictions.append(eps if prediction_type == "epsilon" else estimate)
         seen.append(Seen(prediction=predictions[-1], is_public=none(0, latents), latent=torch.zeros_like(latents)))
         latents = update.factor * latents + update.addend(predictions)
     found = last_latents(updates, seen, first_noise(updates, seen, prediction_type))
