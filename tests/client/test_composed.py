@@ -106,7 +106,7 @@ def test_the_report_says_which_clouds_each_sentence_is_about(tiny_sd):
         "clouds": ["cloud-2", "cloud-3"],
     }
     assert (written["protocol"], written["spec"]) == ("homomorphic", outer(inner).to_dict())
-    assert written["encryption"]["ciphertexts"] == 4
+    assert (written["encryption"]["cloud"], written["encryption"]["ciphertexts"]) == ("cloud-1", 4)
     custodian, denoising = "cloud-1 (homomorphic): ", "cloud-2 to cloud-3 (layer-split): "
     assert written["claim"] == f"{custodian}{outer(inner).claim} {denoising}{inner.claim}"
     assert "U-Net runs on 2 other clouds, to which nothing is encrypted" in written["claim"]

@@ -31,6 +31,7 @@ class ComposedClient(ClientHalf):
         self._custodian = custodian
         self._denoising = denoising
         self._parts = parts
+        self._custodian_name = ""
 
     def keeps(self, unet: nn.Module) -> Wanted:
         """What the denoising protocol leaves here."""
@@ -49,6 +50,7 @@ class ComposedClient(ClientHalf):
     def generate(self, unet: nn.Module, channel: Channel, generation: Generation, on_step: OnStep) -> Latent:
         """Denoises on some clouds, while another follows encrypted; returns the client's own latents."""
         custody, denoising = (part.channel(channel) for part in self._parts)
+        (self._custodian_name,) = custody.clouds
         with closing(self._steps(unet, denoising, generation.sampling, on_step)) as steps:
             return self._custodian.follow(steps, custody, generation.sampling)
 
@@ -63,6 +65,10 @@ class ComposedClient(ClientHalf):
         return self._denoising.unet_work(unet, model, sampling)
 
     def remarks(self) -> Remarks:
-        """Those of both."""
+        """Those of both; what was encrypted is said of the one cloud that it is true of."""
         held, denoised = self._custodian.remarks(), self._denoising.remarks()
-        return Remarks(fields={**held.fields, **denoised.fields}, not_hidden=(*held.not_hidden, *denoised.not_hidden))
+        encryption = held.fields["encryption"] | {"cloud": self._custodian_name}
+        return Remarks(
+            fields={**held.fields, **denoised.fields, "encryption": encryption},
+            not_hidden=(*held.not_hidden, *denoised.not_hidden),
+        )
