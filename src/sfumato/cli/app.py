@@ -3,7 +3,14 @@
 import typer
 
 from sfumato.cli.attack import attack
-from sfumato.cli.bench import encryption_bench, fidelity_bench, generate_bench, sweep_bench, transport_bench
+from sfumato.cli.bench import (
+    encryption_bench,
+    fidelity_bench,
+    generate_bench,
+    sweep_bench,
+    transport_bench,
+    vault_bench,
+)
 from sfumato.cli.bench_steps import engine_bench, link_bench, scaling_bench, steps_bench
 from sfumato.cli.cost import cost
 from sfumato.cli.experiment import ppidm_fidelity, prompt_set
@@ -45,6 +52,7 @@ bench.command("engine")(engine_bench)
 bench.command("link")(link_bench)
 bench.command("scaling")(scaling_bench)
 bench.command("encryption")(encryption_bench)
+bench.command("vault")(vault_bench)
 bench.command("random-model")(random_model)
 app.add_typer(bench, name="bench")
 

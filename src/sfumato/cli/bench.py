@@ -89,3 +89,13 @@ def encryption_bench(
     from sfumato.bench.encryption import bench_encryption
 
     bench_encryption(repeats, out)
+
+
+def vault_bench(
+    repeats: Annotated[int, typer.Option(min=1, help="Rounds of every row.")] = 30,
+    out: Annotated[Path | None, typer.Option(help="Folder for the table, and rows as JSON lines.")] = None,
+) -> None:
+    """Times the commands of 'sfumato vault', beside the same arithmetic in the clear."""
+    from sfumato.bench.vault import bench_vault
+
+    bench_vault(repeats, out)
