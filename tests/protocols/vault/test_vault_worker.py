@@ -110,8 +110,12 @@ def test_what_is_dropped_is_gone(half, tmp_path):
 def test_it_is_there_after_a_restart_and_half_written_files_are_not(half, key, tmp_path):
     (folder,) = (tmp_path / "store").iterdir()
     (folder / f".{C}.ckks.x.partial").write_bytes(b"half")
+    others = tmp_path / "store/others"
+    others.mkdir()
+    (others / f".{C}.ckks.x.partial").write_bytes(b"not ours")
     again = opened(tmp_path / "store")
     assert not list(folder.glob(".*"))
+    assert len(list(others.iterdir())) == 1
     assert torch.allclose(held(again, key, A, 0), 3 * ONES, rtol=0, atol=1e-12)
 
 
@@ -233,6 +237,7 @@ def test_a_vault_has_room_for_so_many_latents_and_bytes(tmp_path, contents):
 
 def test_a_cloud_has_room_for_so_many_vaults(tmp_path, contents):
     limits = StoreLimits(max_vaults=1)
+    (tmp_path / "something else").mkdir()
     opened(tmp_path, limits).handle(put(A, contents[A]))
     with pytest.raises(WorkerError, match="it keeps 1 vaults and no more: use another cloud"):
         opened(tmp_path, limits, OTHER).handle(put(A, contents[A]))

@@ -8,6 +8,7 @@ The hash keeps a listing of the folder, or a copy of it, from opening vaults. No
 """
 
 import hashlib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -17,6 +18,7 @@ from sfumato.files import check_writable, write_whole
 from sfumato.protocols.vault.spec import require_handle
 
 _SUFFIX = ".ckks"
+_VAULT = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,8 +55,9 @@ class VaultStore:
             check_writable(self._directory)
             self._directory.mkdir(mode=0o700)
         check_writable(self._directory / "vault")
-        for partial in self._directory.glob("*/.*.partial"):
-            partial.unlink()
+        for vault in _vaults_in(self._directory):
+            for partial in vault.glob(f".*{_SUFFIX}.*.partial"):
+                partial.unlink()
 
     def vault(self, vault: str) -> "StoredVault":
         """The part of one client.
@@ -97,7 +100,7 @@ class StoredVault:
 
     def _require_room(self, num_bytes: int) -> None:
         sizes = [file.stat().st_size for file in self._folder.glob(f"*{_SUFFIX}")]
-        if not self._folder.is_dir() and len(list(self._folder.parent.iterdir())) >= self._limits.max_vaults:
+        if not self._folder.is_dir() and len(_vaults_in(self._folder.parent)) >= self._limits.max_vaults:
             raise WorkerError(f"it keeps {self._limits.max_vaults} vaults and no more: use another cloud")
         if len(sizes) >= self._limits.max_latents:
             raise WorkerError(f"a vault has room for {self._limits.max_latents} latents here: drop some first")
@@ -135,3 +138,8 @@ class StoredVault:
 
     def _file(self, handle: str) -> Path:
         return self._folder / (require_handle(handle) + _SUFFIX)
+
+
+def _vaults_in(directory: Path) -> list[Path]:
+    """The folders of vaults; whatever else is there is not ours."""
+    return [folder for folder in directory.iterdir() if _VAULT.fullmatch(folder.name) and folder.is_dir()]
