@@ -26,5 +26,5 @@ def test_the_command_writes_a_row_for_each_latent_and_command(tmp_path):
     assert by_command["put"]["ratio"] is None
     for row in rows:
         assert row["client_milliseconds"] > 0 < row["cloud_milliseconds"]
-        assert row["put"] < 1e-13 < row["blend"] < 1e-8 < row["blend_flooded"] < 1e-6
+        assert row["put_error"] < 1e-13 < row["blend_error"] < 1e-8 < row["fetched_blend_error"] < 1e-6
     assert "in the clear" in (tmp_path / "vault.txt").read_text()

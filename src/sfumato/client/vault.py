@@ -3,7 +3,7 @@
 What does not fit is refused before a cloud is contacted; the index changes when the cloud has answered.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from time import perf_counter
@@ -47,15 +47,17 @@ class LatentVault:
     Reveals: see :class:`~sfumato.protocols.vault.spec.Vault`.
     """
 
-    def __init__(self, folder: VaultFolder, clouds: Clouds):
+    def __init__(self, folder: VaultFolder, clouds: Clouds, clock: Callable[[], float] = perf_counter):
         """Contacts nobody.
 
         Args:
             folder: the vault's, which no other command is changing.
             clouds: the one that keeps the latents.
+            clock: that costs are read from, in seconds.
         """
         self._folder = folder
         self._clouds = clouds
+        self._clock = clock
 
     def put(self, name: str, latent: Latent, model: ModelFolder) -> Cost:
         """Encrypts a latent and stores it.
@@ -235,9 +237,9 @@ class LatentVault:
         cost = Cost()
         with self._clouds.open_channel() as channel:
             open_session(channel, Vault(), "")
-            started = perf_counter()
+            started = self._clock()
             yield VaultClient(channel, self._folder.vault), cost
-            cost.milliseconds = (perf_counter() - started) * 1e3
+            cost.milliseconds = (self._clock() - started) * 1e3
             _count(cost, channel)
 
 
