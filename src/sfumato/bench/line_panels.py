@@ -23,6 +23,8 @@ class LinePanel:
     y_label: str
     lines: Mapping[str, Sequence[tuple[float, float]]]
     """Name to points; the same name has the same colour in every panel."""
+    x_names: Sequence[str] = ()
+    """Where x only counts: what stands at 0, 1, 2, ..."""
 
 
 def draw_lines(title: str, rows: Sequence[Sequence[LinePanel]]) -> bytes:
@@ -60,7 +62,10 @@ def _draw(axes: Axes, panel: LinePanel, names: Sequence[str]) -> None:
     axes.set_title(panel.heading, fontsize=8, loc="left")
     axes.set_xlabel(panel.x_label, fontsize=8)
     axes.set_ylabel(panel.y_label, fontsize=8)
-    axes.set_xticks(sorted({x for points in panel.lines.values() for x, _ in points}))
+    if panel.x_names:
+        axes.set_xticks(range(len(panel.x_names)), panel.x_names)
+    else:
+        axes.set_xticks(sorted({x for points in panel.lines.values() for x, _ in points}))
     axes.tick_params(labelsize=7)
     axes.set_xlim(left=0)
     axes.set_ylim(bottom=0)

@@ -7,6 +7,7 @@ from sfumato.cli.bench import (
     encryption_bench,
     fidelity_bench,
     generate_bench,
+    homomorphic_bench,
     sweep_bench,
     transport_bench,
     vault_bench,
@@ -52,6 +53,7 @@ bench.command("engine")(engine_bench)
 bench.command("link")(link_bench)
 bench.command("scaling")(scaling_bench)
 bench.command("encryption")(encryption_bench)
+bench.command("homomorphic")(homomorphic_bench)
 bench.command("vault")(vault_bench)
 bench.command("random-model")(random_model)
 app.add_typer(bench, name="bench")

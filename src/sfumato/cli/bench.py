@@ -81,6 +81,17 @@ def sweep_bench(
     bench_sweep(model, num_clouds=numbers(clouds), steps=steps, batch_size=batch_size)
 
 
+def homomorphic_bench(
+    repeats: Annotated[int, typer.Option(min=1, help="Rounds of every layout.")] = 20,
+    steps: Annotated[int, typer.Option(min=1, help="Denoising steps of every run.")] = 30,
+    out: Annotated[Path | None, typer.Option(help="Folder for tables, rows as JSON lines, and the plot.")] = None,
+) -> None:
+    """Measures HE-Diffusion's layout, its predecessors and sealed mode: time, bytes, quality, and leak by attack."""
+    from sfumato.bench.homomorphic import bench_homomorphic
+
+    bench_homomorphic(repeats, steps, out)
+
+
 def encryption_bench(
     repeats: Annotated[int, typer.Option(min=1, help="Rounds of every row.")] = 30,
     out: Annotated[Path | None, typer.Option(help="Folder for the table, and rows as JSON lines.")] = None,
