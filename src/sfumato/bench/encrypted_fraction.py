@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 from statistics import mean
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -37,6 +37,8 @@ from sfumato.worker.sessions import ServedModel, serve_model
 MODEL = "portraits"
 THRESHOLDS = (0.0, 0.01, 0.05, 0.1, 0.2, 0.5, 0.9)
 SEED = 7
+EXACT: Final = "one-level"
+RELEASED: Final = "he-diffusion"
 ALONE = "predictions alone"
 BOTH = "predictions and entries"
 ENTRIES = "entries alone"
@@ -53,6 +55,7 @@ class FractionRow:
     """One run, of all prompts at once."""
 
     mode: str
+    parameters: str
     selection: str
     threshold: float
     encrypted_fraction: float
@@ -73,8 +76,8 @@ class FractionRow:
 def measure_fractions(steps: int, progress: Progress) -> list[FractionRow]:
     """Runs mode=paper at every threshold, random entries beside some, and sealed mode; attacks each transcript."""
     specs = [
-        *(_paper(threshold=t) for t in THRESHOLDS),
-        *(_paper(threshold=t, selection="random") for t in (0.1, 0.5)),
+        *(Homomorphic(mode="paper", threshold=t, parameters=p) for p in (EXACT, RELEASED) for t in THRESHOLDS),
+        *(Homomorphic(mode="paper", threshold=t, parameters=EXACT, selection="random") for t in (0.1, 0.5)),
         Homomorphic(),
     ]
     task = progress.add_task("runs and attacks", total=len(specs))
@@ -87,10 +90,6 @@ def measure_fractions(steps: int, progress: Progress) -> list[FractionRow]:
             rows.append(_measured(model, served, spec, steps, plain, Path(folder) / "run"))
         progress.advance(task)
     return rows
-
-
-def _paper(**settings: Any) -> Homomorphic:
-    return Homomorphic(mode="paper", parameters="one-level", **settings)
 
 
 def _run(
@@ -132,6 +131,7 @@ def _measured(
     encryption = report["encryption"]
     return FractionRow(
         mode=spec.mode,
+        parameters=spec.ckks.name,
         selection=spec.selection if spec.mode == "paper" else "all",
         threshold=spec.threshold if spec.mode == "paper" else 0.0,
         encrypted_fraction=1 - encryption["fraction_public"],
@@ -168,14 +168,15 @@ def fraction_table(rows: Sequence[FractionRow], steps: int) -> Table:
         "the last step, means"
     )
     table = Table(title=title, title_justify="left")
-    for heading in ("mode", "entries"):
-        table.add_column(heading)
+    for heading in ("mode", "parameters", "entries"):
+        table.add_column(heading, no_wrap=True)
     headings = ("threshold", "encrypted", "ciphertexts a step", "up a step, KiB", "least dB to plain")
     for heading in (*headings, *(f"leak: {name}" for name in (*ATTACKS, PRIOR)), "guess of both, dB", "of none, dB"):
         table.add_column(heading, justify="right")
     for row in rows:
         table.add_row(
             row.mode,
+            row.parameters,
             row.selection,
             f"{row.threshold:g}" if row.mode == "paper" else "",
             f"{100 * row.encrypted_fraction:.0f} %",
@@ -190,7 +191,8 @@ def fraction_table(rows: Sequence[FractionRow], steps: int) -> Table:
 
 def fraction_plot(rows: Sequence[FractionRow]) -> bytes:
     """Quality, cost and leak against threshold, as PNG."""
-    shown = [row for row in rows if row.mode == "paper" and row.selection == "min-distortion"]
+    chosen = [row for row in rows if row.mode == "paper" and row.selection == "min-distortion"]
+    shown = [row for row in chosen if row.parameters == EXACT]
     names = [f"{row.threshold:g}" for row in shown]
 
     def line(values: Sequence[float | None]) -> list[tuple[float, float]]:
@@ -206,7 +208,10 @@ def fraction_plot(rows: Sequence[FractionRow]) -> bytes:
             heading="Quality: least PSNR to plain",
             x_label="threshold",
             y_label="dB",
-            lines={"mode=paper": line([min(row.decibels) for row in shown])},
+            lines={
+                f"parameters {name}": line([min(row.decibels) for row in chosen if row.parameters == name])
+                for name in (EXACT, RELEASED)
+            },
             x_names=names,
         ),
         LinePanel(

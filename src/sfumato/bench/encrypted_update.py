@@ -44,8 +44,10 @@ class UpdateRow:
     layout: str
     encrypted_fraction: float
     ciphertexts: int
+    choosing_milliseconds: float
+    """Client: selects."""
     before_milliseconds: float
-    """Client: selects, encrypts, serialises."""
+    """Client: encrypts, serialises."""
     cloud_milliseconds: float
     after_milliseconds: float
     """Client: reads, decrypts, merges; nothing in sealed mode."""
@@ -55,13 +57,17 @@ class UpdateRow:
 
     @property
     def client_milliseconds(self) -> float:
-        """Before and after."""
+        """On ciphertexts, before and after."""
         return self.before_milliseconds + self.after_milliseconds
 
     @property
     def milliseconds(self) -> float:
-        """Of both sides."""
+        """On ciphertexts, of both sides."""
         return self.client_milliseconds + self.cloud_milliseconds
+
+
+Times = tuple[float, float, float, float]
+"""Seconds: chooses, encrypts, computes at the cloud, decrypts."""
 
 
 class Published(NamedTuple):
@@ -97,7 +103,7 @@ def measure_updates(repeats: int) -> list[UpdateRow]:
         ),
         Sealed(latent, addend),
     ]
-    seconds: dict[str, list[tuple[float, float, float]]] = {layout.name: [] for layout in layouts}
+    seconds: dict[str, list[Times]] = {layout.name: [] for layout in layouts}
     sizes: dict[str, tuple[int, int, float]] = {}
     for turn in range(repeats + 1):
         for layout in layouts:
@@ -109,12 +115,13 @@ def measure_updates(repeats: int) -> list[UpdateRow]:
     return [_row(layout, seconds[layout.name], sizes[layout.name]) for layout in layouts]
 
 
-def _once(layout: UpdateLayout) -> tuple[tuple[float, float, float], tuple[int, int, float]]:
+def _once(layout: UpdateLayout) -> tuple[Times, tuple[int, int, float]]:
     def timed(work: Callable[[], Any]) -> tuple[Any, float]:
         started = perf_counter()
         made = work()
         return made, perf_counter() - started
 
+    _, choosing = timed(layout.choose)
     sent, before = timed(layout.send)
     returned, cloud = timed(lambda: layout.update(sent))
     found, after = timed(lambda: layout.receive(returned))
@@ -122,17 +129,16 @@ def _once(layout: UpdateLayout) -> tuple[tuple[float, float, float], tuple[int, 
         found, after = layout.checked(), 0.0
     error = float((found.double() - layout.expected()).abs().max())
     is_local = isinstance(layout, InTheClear)
-    return (before, cloud, after), (num_bytes(sent), 0 if is_local else num_bytes(returned), error)
+    return (choosing, before, cloud, after), (num_bytes(sent), 0 if is_local else num_bytes(returned), error)
 
 
-def _row(
-    layout: UpdateLayout, seconds: Sequence[tuple[float, float, float]], size: tuple[int, int, float]
-) -> UpdateRow:
-    before, cloud, after = (median(part) * 1e3 * layout.is_scaled for part in zip(*seconds, strict=True))
+def _row(layout: UpdateLayout, seconds: Sequence[Times], size: tuple[int, int, float]) -> UpdateRow:
+    choosing, before, cloud, after = (median(part) * 1e3 * layout.is_scaled for part in zip(*seconds, strict=True))
     return UpdateRow(
         layout=layout.name,
         encrypted_fraction=layout.encrypted_fraction,
         ciphertexts=layout.num_ciphertexts,
+        choosing_milliseconds=choosing,
         before_milliseconds=before,
         cloud_milliseconds=cloud,
         after_milliseconds=after,
@@ -158,7 +164,7 @@ def update_table(rows: Sequence[UpdateRow], repeats: int) -> Table:
     title = f"One update of a {'x'.join(map(str, SHAPE))} latent, one thread, medians of {repeats}"
     table = Table(title=title, title_justify="left")
     table.add_column("layout")
-    headings = ("encrypted", "ciphertexts", "client before, ms", "cloud, ms", "client after, ms", "both, ms")
+    headings = ("encrypted", "ciphertexts", "selects, ms", "encrypts, ms", "cloud, ms", "decrypts, ms", "both, ms")
     for heading in (*headings, "up, KiB", "down, KiB", "largest error", "x the clear"):
         table.add_column(heading, justify="right")
     clear = rows[0].milliseconds
@@ -170,6 +176,7 @@ def update_table(rows: Sequence[UpdateRow], repeats: int) -> Table:
             *(
                 f"{value:,.3g}" if value < 100 else f"{value:,.0f}"
                 for value in (
+                    row.choosing_milliseconds,
                     row.before_milliseconds,
                     row.cloud_milliseconds,
                     row.after_milliseconds,

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from sfumato.bench.encrypted_fraction import (
     ALONE,
+    EXACT,
     FractionRow,
     fraction_plot,
     fraction_rows,
@@ -97,7 +98,9 @@ def update_checks(rows: Sequence[UpdateRow]) -> list[Check]:
 def run_checks(rows: Sequence[FractionRow], accumulated_error: float) -> list[Check]:
     """What whole runs were expected to show."""
     sealed = next(row for row in rows if row.mode == "sealed")
-    all_encrypted = next(row for row in rows if row.mode == "paper" and row.encrypted_fraction == 1)
+    all_encrypted = next(
+        row for row in rows if row.mode == "paper" and row.encrypted_fraction == 1 and row.parameters == EXACT
+    )
     least = min(sealed.decibels)
     return [
         _at_most("accumulator after 50 steps, error", accumulated_error, 1e-6),

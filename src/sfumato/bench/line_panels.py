@@ -11,6 +11,8 @@ from matplotlib.figure import Figure
 _WIDTH, _HEIGHT, _LEGEND = 2.9, 2.3, 0.6
 """Inches: of a panel with its labels, and of title and legend above all."""
 _DPI = 160
+_MOST_NAMES = 5
+"""In a line of the legend."""
 _MARKERS = "osD^v<>"
 
 
@@ -30,7 +32,8 @@ class LinePanel:
 def draw_lines(title: str, rows: Sequence[Sequence[LinePanel]]) -> bytes:
     """Draws a grid as PNG with one legend. All axes start at 0."""
     names = list(dict.fromkeys(name for row in rows for panel in row for name in panel.lines))
-    width, height = _WIDTH * max(map(len, rows)), _HEIGHT * len(rows) + _LEGEND
+    legend = _LEGEND + 0.2 * ((len(names) - 1) // _MOST_NAMES)
+    width, height = _WIDTH * max(map(len, rows)), _HEIGHT * len(rows) + legend
     figure = Figure(figsize=(width, height), dpi=_DPI)
     FigureCanvasAgg(figure)
     grid = figure.subplots(len(rows), max(map(len, rows)), squeeze=False)
@@ -44,11 +47,11 @@ def draw_lines(title: str, rows: Sequence[Sequence[LinePanel]]) -> bytes:
         names,
         loc="upper left",
         bbox_to_anchor=(0.0, 1 - 0.28 / height),
-        ncols=len(names),
+        ncols=min(len(names), _MOST_NAMES),
         fontsize=8,
         frameon=False,
     )
-    figure.tight_layout(rect=(0, 0, 1, 1 - _LEGEND / height))
+    figure.tight_layout(rect=(0, 0, 1, 1 - legend / height))
     stream = io.BytesIO()
     figure.savefig(stream, format="png", metadata={"Software": None})
     return stream.getvalue()

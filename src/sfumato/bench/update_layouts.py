@@ -1,8 +1,8 @@
 """Ways in which a cloud can make one scheduler's update of a latent: in the clear, and on ciphertexts.
 
-Each is three pieces of work, so that whoever times them knows whose time it is: the client's before, the cloud's, the
-client's after. Only ``released`` and ``one value a ciphertext`` are not how this package runs: they are what it is
-compared with.
+Each is four pieces of work, so that whoever times them knows whose time it is: the client's choice and encryption, the
+cloud's work, the client's decryption. Only :class:`Released` and :class:`OneValueEach` are not how this package runs:
+they are what it is compared with.
 """
 
 from abc import ABC, abstractmethod
@@ -37,6 +37,10 @@ class UpdateLayout(ABC):
     def __init__(self, latent: Latent, addend: Latent):
         self.latent = latent
         self.addend = addend
+
+    def choose(self) -> None:
+        """The client's choice of what to encrypt, where it has one."""
+        return
 
     @abstractmethod
     def send(self) -> Any:
@@ -92,14 +96,16 @@ class Hybrid(UpdateLayout):
         self._key = SecretKey(parameters_named(parameters))
         self._select = selection
 
+    def choose(self) -> None:
+        """By the latent's values."""
+        self._hidden = self._select(self.latent)
+        self.encrypted_fraction = self._hidden.fraction
+        self.num_ciphertexts = self._key.parameters.num_ciphertexts(len(self._hidden))
+
     def send(self) -> Any:
-        """Selects, encrypts, serialises."""
-        hidden = self._select(self.latent)
-        self.encrypted_fraction = hidden.fraction
-        self.num_ciphertexts = self._key.parameters.num_ciphertexts(len(hidden))
-        self._hidden = hidden
-        content, rest = encrypt_entries(self._key, self.latent, hidden)
-        return content, hidden.positions.int(), rest
+        """Encrypts, serialises."""
+        content, rest = encrypt_entries(self._key, self.latent, self._hidden)
+        return content, self._hidden.positions.int(), rest
 
     def update(self, sent: Any) -> Any:
         """Reads, multiplies and adds, serialises."""
