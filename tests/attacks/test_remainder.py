@@ -3,11 +3,13 @@
 import dataclasses
 
 import pytest
+import torch
 
 from paper_runs import PORTRAIT, paper, run, view
 from sfumato.attacks.own_latents import own_latents
 from sfumato.attacks.paper_steps import paper_steps
 from sfumato.attacks.remainder import Remainder
+from sfumato.attacks.stationary import StationaryPrior
 from sfumato.audit.scores import correlation
 from sfumato.errors import LacksInput
 from sfumato.wire.transcript import Transcript
@@ -64,3 +66,30 @@ def test_with_everything_encrypted_it_lacks_input(portraits):
     made = run(portraits, paper(selection="all"), **PORTRAIT)
     with pytest.raises(LacksInput, match="no entry of the last latents in the clear"):
         Remainder(samples=SAMPLES).run(view(made, portraits))
+
+
+def test_own_pictures_are_kept_and_made_again_where_that_fails(tiny_sd, monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    made = own_latents(tiny_sd, (8, 8), 2)
+    (kept,) = tmp_path.rglob("*.safetensors")
+    assert made.shape == (2, 4, 8, 8)
+    kept.write_bytes(b"damaged")
+    assert torch.equal(own_latents(tiny_sd, (8, 8), 2), made)
+    with monkeypatch.context() as patch:
+        patch.setattr("sfumato.attacks.own_latents._made", None)
+        assert torch.equal(own_latents(tiny_sd, (8, 8), 2), made)
+    with pytest.raises(ValueError, match="makes 1 picture of its own or more, got 0"):
+        own_latents(tiny_sd, (8, 8), 0)
+
+
+def test_what_is_filled_in_by_hand():
+    """Two entries with variance 2 and covariance 1: the other's conditional mean is half of the one's."""
+    spectrum = torch.tensor([3.0, 1.0], dtype=torch.complex128).reshape(1, 2, 1, 1)
+    prior = StationaryPrior(mean=torch.zeros(1, 1, 2, dtype=torch.float64), spectrum=spectrum)
+    filled = prior.filled_in(torch.tensor([[[4.0, 0.0]]]), torch.tensor([[[True, False]]]))
+    assert torch.allclose(filled, torch.tensor([[[4.0, 2.0]]], dtype=torch.float64))
+
+
+def test_one_picture_has_no_spectrum(portrait_latents):
+    with pytest.raises(ValueError, match="from 2 pictures or more, got 1"):
+        StationaryPrior.of(portrait_latents[:1])

@@ -1,11 +1,13 @@
 """Latents that an attacker makes itself with the public model: what it knows before it reads a transcript."""
 
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import platformdirs
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
@@ -44,16 +46,20 @@ def own_latents(model: ModelFolder, size: tuple[int, int], num: int) -> Latent:
         raise ValueError(f"the attacker makes 1 picture of its own or more, got {num}")
     folder = Path(platformdirs.user_cache_dir("sfumato")) / "attacks"
     path = folder / f"{model.unet_fingerprint[:32]}-{size[0]}x{size[1]}-{num}-{_KIND}.safetensors"
-    if path.is_file():
-        return load_file(path)["latents"]
+    if (kept := _kept(path)) is not None:
+        return kept
     latents = _made(model, size, num)
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    write_whole(path, lambda stream: _put(stream.write, latents))
+    with suppress(OSError):  # a read-only or full cache costs time, not correctness
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_whole(path, lambda stream: stream.write(save({"latents": latents})))
     return latents
 
 
-def _put(write: object, latents: Tensor) -> None:
-    write(save({"latents": latents}))  # type: ignore[operator]
+def _kept(path: Path) -> Tensor | None:
+    try:
+        return load_file(path)["latents"]
+    except (OSError, SafetensorError, KeyError):
+        return None
 
 
 @torch.no_grad()
