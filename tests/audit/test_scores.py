@@ -40,6 +40,13 @@ def test_hidden_entries_are_judged_apart():
     assert found.psnr_db == pytest.approx(0)
 
 
+def test_pictures_that_agree_have_a_number():
+    hidden = torch.zeros(1, 4, 8, 8, dtype=torch.bool)
+    found = scores(latents(0), hidden, pictures(7), latents=latents(0), truth=pictures(7))
+    assert (found.psnr_db, found.hidden_correlation) == (100.0, None)
+    assert found.correlation == pytest.approx(1)
+
+
 def test_without_truth_nothing_is_judged():
     hidden = torch.zeros(1, 4, 8, 8, dtype=torch.bool)
     found = scores(latents(0), hidden, pictures(0), latents=None, truth=None)

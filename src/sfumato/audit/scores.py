@@ -10,6 +10,8 @@ from torch import Tensor
 
 from sfumato.metrics.pictures import psnr
 
+_MOST_DB = 100.0
+
 
 @dataclass(frozen=True, kw_only=True)
 class Scores:
@@ -20,7 +22,7 @@ class Scores:
     hidden_correlation: float | None
     """The same of the entries that were encrypted in the last step; None where none was."""
     psnr_db: float | None
-    """Of the pictures, the mean of them."""
+    """Of the pictures, the mean of them; pictures that agree to the byte count as 100."""
 
     def to_dict(self) -> dict[str, float | None]:
         """Plain JSON values."""
@@ -69,5 +71,5 @@ def scores(
     return Scores(
         correlation=None if latents is None else correlation(guess.flatten(), latents.flatten()),
         hidden_correlation=None if latents is None else correlation(guess[was_hidden], latents[was_hidden]),
-        psnr_db=None if truth is None else float(psnr(pictures, truth).mean()),
+        psnr_db=None if truth is None else float(psnr(pictures, truth).clip(max=_MOST_DB).mean()),
     )
