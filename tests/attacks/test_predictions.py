@@ -7,8 +7,8 @@ import torch
 
 from paper_runs import AT_THE_CLOUD, PORTRAIT, paper, run, view
 from sfumato.attacks.predictions import Predictions
-from sfumato.audit.scores import correlation
 from sfumato.errors import LacksInput, SpecMismatch
+from sfumato.metrics.agreement import correlation
 from sfumato.protocols.homomorphic.spec import Homomorphic
 from sfumato.protocols.plain.spec import Plain
 from sfumato.wire.transcript import Transcript

@@ -10,8 +10,8 @@ from sfumato.attacks.own_latents import own_latents
 from sfumato.attacks.paper_steps import paper_steps
 from sfumato.attacks.remainder import Remainder
 from sfumato.attacks.stationary import StationaryPrior
-from sfumato.audit.scores import correlation
 from sfumato.errors import LacksInput
+from sfumato.metrics.agreement import correlation
 from sfumato.wire.transcript import Transcript
 
 pytest.importorskip("tenseal")

@@ -17,10 +17,10 @@ from sfumato.cost.dry_run import dry_run
 from sfumato.errors import Unsupported, WireError, WorkerError
 from sfumato.protocols.homomorphic import custody
 from sfumato.protocols.homomorphic.messages import Accumulator, EncryptedChange, EncryptedStart, Fetch
-from sfumato.protocols.homomorphic.serialised import as_tensor
 from sfumato.protocols.homomorphic.spec import Homomorphic
 from sfumato.protocols.layer_split.spec import LayerSplit
 from sfumato.protocols.plain.spec import Plain
+from sfumato.protocols.serialised import as_tensor
 from sfumato.protocols.strip_split.spec import StripSplit
 from sfumato.simulation import InProcessClouds
 from sfumato.transport.in_process import InProcessChannel

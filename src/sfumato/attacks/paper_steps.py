@@ -1,6 +1,7 @@
 """What a transcript of ``homomorphic`` with ``mode=paper`` holds, step by step."""
 
 from dataclasses import dataclass
+from itertools import product
 
 from jaxtyping import Float
 from torch import Tensor
@@ -11,9 +12,9 @@ from sfumato.models.folder import ModelFolder
 from sfumato.models.sampling import SCHEDULERS, make_scheduler
 from sfumato.protocols.homomorphic.index_set import IndexSet
 from sfumato.protocols.homomorphic.messages import HybridLatent, HybridUpdated
-from sfumato.protocols.homomorphic.serialised import content_of
 from sfumato.protocols.homomorphic.spec import Homomorphic
 from sfumato.protocols.homomorphic.updates import LinearUpdate, linear_updates
+from sfumato.protocols.serialised import content_of
 from sfumato.tensors import Latent
 from sfumato.wire.transcript import Entry
 
@@ -91,12 +92,13 @@ def known_updates(steps: tuple[PaperStep, ...], model: ModelFolder) -> tuple[Lin
     Raises:
         LacksInput: none that is known.
     """
-    for name in SCHEDULERS:
+    # PLMS makes one call more than it has steps.
+    for name, num in product(SCHEDULERS, (len(steps), len(steps) - 1)):
         try:
-            updates = linear_updates(make_scheduler(model, name), len(steps))
+            updates = linear_updates(make_scheduler(model, name), num) if num else ()
         except Unsupported:
             continue
-        if all(_agree(u, s) for u, s in zip(updates, steps, strict=True)):
+        if len(updates) == len(steps) and all(_agree(u, s) for u, s in zip(updates, steps, strict=True)):
             return updates
     raise LacksInput(f"the transcript holds no updates of a known scheduler ({', '.join(SCHEDULERS)}) with this model")
 

@@ -3,11 +3,11 @@
 from dataclasses import asdict, dataclass
 
 import numpy as np
-import torch
 from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sfumato.metrics.agreement import correlation
 from sfumato.metrics.pictures import psnr
 
 _MOST_DB = 100.0
@@ -27,16 +27,6 @@ class Scores:
     def to_dict(self) -> dict[str, float | None]:
         """Plain JSON values."""
         return asdict(self)
-
-
-def correlation(guess: Float[Tensor, " entry"], truth: Float[Tensor, " entry"]) -> float | None:
-    """Pearson's; 0 where one side does not vary, None of fewer than two entries."""
-    if len(guess) < 2:
-        return None
-    both = torch.stack([guess.double(), truth.double()])
-    if bool((both.amax(1) == both.amin(1)).any()):
-        return 0.0
-    return float(torch.corrcoef(both)[0, 1])
 
 
 def scores(
@@ -69,7 +59,7 @@ def scores(
             f"the true pictures are of shape {truth.shape} and the run's of {pictures.shape}: name what the run made"
         )
     return Scores(
-        correlation=None if latents is None else correlation(guess.flatten(), latents.flatten()),
+        correlation=None if latents is None else correlation(guess, latents),
         hidden_correlation=None if latents is None else correlation(guess[was_hidden], latents[was_hidden]),
         psnr_db=None if truth is None else float(psnr(pictures, truth).clip(max=_MOST_DB).mean()),
     )

@@ -21,12 +21,12 @@ from sfumato.bench.fidelity import PROMPTS
 from sfumato.bench.line_panels import LinePanel, draw_lines
 from sfumato.client.wrapped_clouds import RecordedClouds
 from sfumato.errors import LacksInput
+from sfumato.metrics.agreement import correlation
 from sfumato.metrics.pictures import psnr
 from sfumato.models.decoding import decode, to_uint8
 from sfumato.models.folder import ModelFolder, find_model
 from sfumato.models.loading import load_decoder
 from sfumato.protocols.base import Spec
-from sfumato.protocols.homomorphic.disclosure import correlation
 from sfumato.protocols.homomorphic.spec import Homomorphic
 from sfumato.protocols.plain.spec import Plain
 from sfumato.simulation import InProcessClouds, simulate
@@ -144,7 +144,7 @@ def _measured(
 
 
 def _hidden_correlations(guess: Latent, truth: Latent, was_hidden: torch.Tensor) -> list[float]:
-    return [correlation(g[h], t[h]) for g, t, h in zip(guess, truth, was_hidden, strict=True)]
+    return [correlation(g[h], t[h]) or 0.0 for g, t, h in zip(guess, truth, was_hidden, strict=True)]
 
 
 def _mean_decibels(guess: NDArray[np.uint8], own: NDArray[np.uint8]) -> float:

@@ -3,8 +3,9 @@
 import pytest
 import torch
 
+from sfumato.metrics.agreement import correlation
 from sfumato.models.sampling import make_scheduler
-from sfumato.protocols.homomorphic.disclosure import Seen, correlation, first_noise, last_latents
+from sfumato.protocols.homomorphic.disclosure import Seen, first_noise, last_latents
 from sfumato.protocols.homomorphic.updates import linear_updates
 
 NUM_STEPS = 20
@@ -101,10 +102,3 @@ def test_refusals(portraits):
         first_noise(updates, seen[1:], "epsilon")
     with pytest.raises(ValueError, match="a model that predicts 'flow_prediction'"):
         first_noise(updates, seen, "flow_prediction")
-
-
-def test_correlation():
-    x = torch.randn(50, generator=torch.Generator().manual_seed(0))
-    assert correlation(3 * x + 1, x) == pytest.approx(1)
-    assert correlation(-x, x) == pytest.approx(-1)
-    assert correlation(torch.ones(50), x) == 0

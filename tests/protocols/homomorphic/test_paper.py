@@ -12,9 +12,9 @@ from sfumato.crypto.parameters import parameters_named
 from sfumato.crypto.secret_key import SecretKey
 from sfumato.errors import ModelError, Unsupported, WireError, WorkerError
 from sfumato.protocols.homomorphic.messages import HybridLatent, HybridUpdated
-from sfumato.protocols.homomorphic.serialised import as_tensor, content_of
 from sfumato.protocols.homomorphic.spec import Homomorphic
 from sfumato.protocols.plain.spec import Plain
+from sfumato.protocols.serialised import as_tensor, content_of
 from sfumato.transport.in_process import InProcessChannel
 from sfumato.wire.transcript import Direction
 from sfumato.worker.sessions import CloudSession

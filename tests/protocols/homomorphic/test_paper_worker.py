@@ -11,9 +11,9 @@ from sfumato.crypto.secret_key import SecretKey
 from sfumato.errors import WireError
 from sfumato.protocols.homomorphic.messages import Fetch, HybridLatent
 from sfumato.protocols.homomorphic.paper_worker import PaperWorker
-from sfumato.protocols.homomorphic.serialised import as_tensor
 from sfumato.protocols.homomorphic.spec import Homomorphic
 from sfumato.protocols.readable import Condition
+from sfumato.protocols.serialised import as_tensor
 
 pytest.importorskip("tenseal")
 

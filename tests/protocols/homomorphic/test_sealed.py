@@ -18,9 +18,9 @@ from sfumato.models.sampling import SCHEDULERS
 from sfumato.protocols.homomorphic import custody
 from sfumato.protocols.homomorphic.messages import Accumulator, Fetch
 from sfumato.protocols.homomorphic.sealed_worker import SealedWorker
-from sfumato.protocols.homomorphic.serialised import as_tensor, content_of
 from sfumato.protocols.homomorphic.spec import Homomorphic
 from sfumato.protocols.plain.spec import Plain
+from sfumato.protocols.serialised import as_tensor, content_of
 from sfumato.transport.in_process import InProcessChannel
 from sfumato.worker.sessions import CloudSession
 

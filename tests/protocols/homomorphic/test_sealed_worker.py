@@ -12,8 +12,8 @@ from sfumato.crypto.secret_key import SecretKey
 from sfumato.errors import WireError
 from sfumato.protocols.homomorphic.messages import Added, EncryptedChange, EncryptedStart, Fetch
 from sfumato.protocols.homomorphic.sealed_worker import SealedWorker
-from sfumato.protocols.homomorphic.serialised import as_tensor, content_of
 from sfumato.protocols.homomorphic.spec import Homomorphic
+from sfumato.protocols.serialised import as_tensor, content_of
 
 pytest.importorskip("tenseal")
 

@@ -17,9 +17,8 @@ from sfumato.protocols.homomorphic.messages import (
     EncryptedChange,
     EncryptedStart,
     Fetch,
-    Serialised,
 )
-from sfumato.protocols.homomorphic.serialised import as_tensor, content_of
+from sfumato.protocols.serialised import Serialised, as_tensor, content_of
 from sfumato.transport.base import Channel, Pending
 
 LARGEST_ERROR = 1e-6

@@ -117,11 +117,3 @@ def _denoised(
         case "sample":
             return 0.0, prediction
     raise ValueError(f"a model that predicts {prediction_type!r}: epsilon, v_prediction and sample are known")
-
-
-def correlation(estimate: Tensor, truth: Tensor) -> float:
-    """Pearson's, of all entries; 0 where one side does not vary."""
-    both = torch.stack([estimate.double().flatten(), truth.double().flatten()])
-    if both.shape[1] < 2 or bool((both.amax(1) == both.amin(1)).any()):
-        return 0.0
-    return float(torch.corrcoef(both)[0, 1])

@@ -5,7 +5,8 @@ from typing import Any
 
 import torch
 
-from sfumato.protocols.homomorphic.disclosure import Seen, correlation, first_noise, last_latents
+from sfumato.metrics.agreement import correlation
+from sfumato.protocols.homomorphic.disclosure import Seen, first_noise, last_latents
 from sfumato.protocols.homomorphic.index_set import IndexSet
 from sfumato.protocols.homomorphic.updates import LinearUpdate
 from sfumato.tensors import Latent
@@ -25,7 +26,7 @@ class Exposure:
         self._num_ciphertexts = 0
         self._num_returned = 0
         self._last_input: Latent | None = None
-        self._correlation = 0.0
+        self._correlation: float | None = None
 
     def add(self, latents: Latent, hidden: IndexSet, prediction: Latent | None, num_ciphertexts: int) -> None:
         """Takes one step's latents before it, what of them is encrypted, and the prediction where it is sent."""

@@ -6,14 +6,12 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from jaxtyping import Float, Int32, UInt8
+from jaxtyping import Float, Int32
 from torch import Tensor
 
+from sfumato.protocols.serialised import Serialised
 from sfumato.tensors import Latent
 from sfumato.wire.messages import Message
-
-Serialised = UInt8[Tensor, " byte"]
-"""A packed vector of ciphertexts, as ``crypto`` writes it."""
 
 
 @dataclass(frozen=True, kw_only=True)

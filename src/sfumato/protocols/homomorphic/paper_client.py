@@ -25,11 +25,11 @@ from sfumato.protocols.homomorphic.index_set import IndexSet
 from sfumato.protocols.homomorphic.keys import fresh_key
 from sfumato.protocols.homomorphic.messages import HybridLatent, HybridUpdated
 from sfumato.protocols.homomorphic.selection import Selection, selection_of
-from sfumato.protocols.homomorphic.serialised import as_tensor, content_of
 from sfumato.protocols.homomorphic.spec import Homomorphic
 from sfumato.protocols.homomorphic.updates import LinearUpdate, linear_updates
 from sfumato.protocols.readable import Condition, Conditioned
 from sfumato.protocols.replies import check, is_finite
+from sfumato.protocols.serialised import as_tensor, content_of
 from sfumato.tensors import Latent
 from sfumato.transport.base import Channel
 

@@ -15,10 +15,10 @@ from sfumato.protocols.base import WorkerHalf
 from sfumato.protocols.homomorphic.hybrid import HybridTensor, received
 from sfumato.protocols.homomorphic.index_set import IndexSet
 from sfumato.protocols.homomorphic.messages import HybridLatent, HybridUpdated
-from sfumato.protocols.homomorphic.serialised import as_tensor, content_of
 from sfumato.protocols.homomorphic.spec import Homomorphic
 from sfumato.protocols.readable import Condition
 from sfumato.protocols.replies import is_finite
+from sfumato.protocols.serialised import as_tensor, content_of
 from sfumato.protocols.whole_unet import WholeUnet, require_numbers
 from sfumato.tensors import Latent
 from sfumato.wire.messages import Message

@@ -10,8 +10,8 @@ from sfumato.crypto.seal import seal_context
 from sfumato.errors import WireError
 from sfumato.protocols.base import WorkerHalf
 from sfumato.protocols.homomorphic.messages import Accumulator, Added, EncryptedChange, EncryptedStart, Fetch
-from sfumato.protocols.homomorphic.serialised import as_tensor, content_of
 from sfumato.protocols.homomorphic.spec import Homomorphic
+from sfumato.protocols.serialised import as_tensor, content_of
 from sfumato.wire.messages import Message
 
 
