@@ -5,7 +5,7 @@ import pytest
 from sfumato.attacks.targets import load_target
 from sfumato.attacks.targets.random_target import write_random_target
 
-FAMILIES = ("tiny-resnet-18", "tiny-resnet-50", "tiny-vit", "tiny-clip", "tiny-detr")
+FAMILIES = ("tiny-resnet-18", "tiny-resnet-50", "tiny-vit", "tiny-clip", "tiny-detr", "tiny-rt-detr")
 
 
 @pytest.fixture(scope="session")

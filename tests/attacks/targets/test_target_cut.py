@@ -23,6 +23,7 @@ CUTS = {
     "tiny-vit": ("vit.embeddings", "L1", "vit.layers.1.attention.q_proj", "vit.layers.1.mlp.fc1", "L3", "output"),
     "tiny-clip": ("L1", "vision_model.encoder.layers.1.self_attn.k_proj", "L2", "output"),
     "tiny-detr": ("L1", "L6", "L7", "L12", "model.encoder.layers.0", "model.decoder", "output"),
+    "tiny-rt-detr": ("L3", "L5", "L12", "model.encoder.fpn_blocks.0.conv1", "output"),
 }
 """Ends of blocks, places inside residual blocks and inside attention, and both ends."""
 

@@ -91,12 +91,21 @@ def _detr(edges: dict[str, int], backbone: dict[str, Any], **settings: Any) -> t
     return DetrForObjectDetection(config), _pillow("DetrImageProcessor", size=edges)
 
 
+def _rt_detr(side: int, backbone: dict[str, Any], **settings: Any) -> tuple[Any, Any]:
+    from transformers import RTDetrConfig, RTDetrForObjectDetection, RTDetrResNetConfig
+
+    features: dict[str, Any] = {"out_features": ["stage2", "stage3", "stage4"], **backbone}
+    config = RTDetrConfig(backbone_config=RTDetrResNetConfig(**features), **settings)
+    return RTDetrForObjectDetection(config), _pillow("RTDetrImageProcessor", size={"height": side, "width": side})
+
+
 _ARCHITECTURES: Final[dict[str, Callable[[], tuple[Any, Any]]]] = {
     "resnet-18": lambda: _resnet(224, layer_type="basic", hidden_sizes=[64, 128, 256, 512], depths=[2, 2, 2, 2]),
     "resnet-50": lambda: _resnet(224),
     "vit-base": lambda: _vit(),
     "clip-vit-base-patch32": lambda: _clip(),
     "detr-resnet-50": lambda: _detr({"shortest_edge": 800, "longest_edge": 1333}, {}),
+    "rt-detr-resnet-50": lambda: _rt_detr(640, {}),
     "tiny-resnet-18": lambda: _resnet(64, layer_type="basic", depths=[2, 2, 2, 2], num_labels=5, **_TINY_WIDTHS),
     "tiny-resnet-50": lambda: _resnet(64, depths=[3, 4, 6, 3], num_labels=5, **_TINY_WIDTHS),
     "tiny-vit": lambda: _vit(num_labels=5, **_TINY_VIT),
@@ -111,6 +120,22 @@ _ARCHITECTURES: Final[dict[str, Callable[[], tuple[Any, Any]]]] = {
         decoder_attention_heads=2,
         encoder_ffn_dim=16,
         decoder_ffn_dim=16,
+        num_queries=5,
+        num_labels=3,
+    ),
+    "tiny-rt-detr": lambda: _rt_detr(
+        64,
+        {"depths": [1, 1, 1, 1], **_TINY_WIDTHS},
+        encoder_hidden_dim=16,
+        encoder_in_channels=_TINY_WIDTHS["hidden_sizes"][1:],
+        encoder_ffn_dim=16,
+        encoder_attention_heads=2,
+        d_model=16,
+        decoder_in_channels=[16, 16, 16],
+        decoder_ffn_dim=16,
+        decoder_layers=1,
+        decoder_attention_heads=2,
+        decoder_n_points=2,
         num_queries=5,
         num_labels=3,
     ),
