@@ -186,6 +186,8 @@ def test_unknown_layers_are_told_with_near_ones(traced, targets):
         CutModel(traced, "fire.squeeeze")
     with pytest.raises(ValueError, match=r"has no layer 'L17': near names are .*L7"):
         targets["tiny-resnet-18"].cut("L17")
+    with pytest.raises(ValueError, match=r"Own has no layer 'L4': it has .*, such as input, stem, .*, output"):
+        CutModel(traced, "L4")
     with pytest.raises(ValueError, match=r"has no layer 'nowhere': it has .*, such as input, L1, L2, L3, output"):
         targets["tiny-vit"].cut("nowhere")
 

@@ -49,7 +49,7 @@ def path_of(layer: str, network: nn.Module, paths: list[str]) -> str:
     Args:
         layer: the name as the user wrote it.
         network: whose layers are named.
-        paths: of the layers that can be cut after.
+        paths: of the layers that can be cut after, `input` and `output` among them.
 
     Raises:
         ValueError: no layer of that name; the sentence lists near ones.
@@ -58,10 +58,11 @@ def path_of(layer: str, network: nn.Module, paths: list[str]) -> str:
     path = names.get(layer, layer)
     if path in paths:
         return path
-    known = [INPUT, *names, *paths, OUTPUT]
+    known = [*names, *paths]
     if near := get_close_matches(layer, known, n=_NUM_NEAR, cutoff=0.5):
         raise ValueError(f"{type(network).__name__} has no layer {layer!r}: near names are {', '.join(near)}")
-    shown = [INPUT, *(list(names) or paths)[:_NUM_NEAR], OUTPUT]
+    between = list(names) or [path for path in paths if path not in (INPUT, OUTPUT)]
+    shown = [INPUT, *between[:_NUM_NEAR], OUTPUT]
     raise ValueError(
         f"{type(network).__name__} has no layer {layer!r}: it has {len(known)}, such as {', '.join(shown)}"
     )
