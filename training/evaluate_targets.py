@@ -22,7 +22,7 @@ from sfumato.portraits import VALUES, draw_attributes, paint
 
 HELD_OUT_SEED = 999_999
 RESULTS = workbench.RESULTS.with_name("portraits-targets")
-NAMES = ("portraits-resnet",)
+NAMES = ("portraits-resnet", "portraits-vit")
 BATCH = 50
 
 

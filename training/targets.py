@@ -81,7 +81,7 @@ def vit() -> PreTrainedModel:
 
 RECIPES: Final = {
     "portraits-resnet": Recipe(build=resnet, steps=3000, batch=64, rate=3e-3),
-    "portraits-vit": Recipe(build=vit, steps=1200, batch=64, rate=1.2e-3),
+    "portraits-vit": Recipe(build=vit, steps=1600, batch=64, rate=1.2e-3),
 }
 
 

@@ -23,7 +23,7 @@ def paintings():
 
 
 def test_the_bundled_targets_are_these():
-    assert bundled_targets() == ["portraits-clip", "portraits-resnet"]
+    assert bundled_targets() == ["portraits-clip", "portraits-resnet", "portraits-vit"]
 
 
 def test_trained_targets_are_small():
@@ -55,6 +55,7 @@ def test_trained_targets_read_fresh_paintings(name, paintings):
         ("portraits-resnet", "L4", (24, 32, 32)),
         ("portraits-resnet", "L8", (48, 16, 16)),
         ("portraits-resnet", "L12", (96, 8, 8)),
+        ("portraits-vit", "L3", (65, 144)),
         ("portraits-clip", "output", (128,)),
     ],
 )
