@@ -3,15 +3,14 @@
 from dataclasses import dataclass
 from typing import Any, Final
 
-from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
 from sfumato.attacks.targets.traced import Pixels
 from sfumato.errors import Unsupported
 
-Pictures = Float[Tensor, "batch 3 height width"]
-"""Red-green-blue pictures with values in 0..1."""
+Pictures = Tensor
+"""Red-green-blue pictures, (batch, 3, height, width), with values in 0..1; checked with a sentence of our own."""
 
 _FILTERS: Final = {2: "bilinear", 3: "bicubic"}
 """Pillow's numbers for the filters that torch computes alike."""

@@ -4,13 +4,12 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from sfumato.attacks.targets.graph import Operations, operations_of
 
-Pixels = Float[Tensor, "batch 3 height width"]
-"""Pictures as a network takes them: resized and normalised."""
+Pixels = Tensor
+"""Pictures as a network takes them, resized and normalised: (batch, 3, height, width); checked with our own sentences."""
 
 
 def as_it_is(result: Any) -> Any:
