@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from sfumato.attacks.targets.graph import Operations, operations_of
 
 Pixels = Tensor
-"""Pictures as a network takes them, resized and normalised: (batch, 3, height, width); checked with our own sentences."""
+"""Pictures as a network takes them, resized and normalised: (batch, 3, height, width); checked, with a sentence."""
 
 
 def as_it_is(result: Any) -> Any:
