@@ -8,7 +8,13 @@ import torch
 from rich.progress import Progress
 
 from sfumato.bench import encrypted_fraction, encrypted_update
-from sfumato.bench.encrypted_fraction import fraction_plot, fraction_rows, fraction_table, measure_fractions
+from sfumato.bench.encrypted_fraction import (
+    fraction_plot,
+    fraction_rows,
+    fraction_table,
+    guess_panel,
+    measure_fractions,
+)
 from sfumato.bench.encrypted_update import measure_updates, published_table, update_rows, update_table, with_threshold
 from sfumato.bench.homomorphic import run_checks, update_checks
 from sfumato.bench.update_layouts import num_bytes
@@ -64,7 +70,8 @@ def test_runs_are_attacked_and_drawn(monkeypatch, tmp_path):
     few = {name: replace(attack, samples=2) for name, attack in encrypted_fraction.ATTACKS.items()}
     monkeypatch.setattr(encrypted_fraction, "ATTACKS", few)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    rows = measure_fractions(3, Progress(disable=True))
+    made = measure_fractions(3, Progress(disable=True))
+    rows = [m.row for m in made]
     assert [(r.mode, r.parameters, r.selection, r.threshold) for r in rows[:2]] == [
         ("paper", "one-level", "min-distortion", 0.0),
         ("paper", "one-level", "min-distortion", 0.5),
@@ -81,3 +88,4 @@ def test_runs_are_attacked_and_drawn(monkeypatch, tmp_path):
     assert checks["sealed, final picture against plain, dB"].measured == "equal to the byte"
     assert fraction_table(rows, 3).row_count == len(fraction_rows(rows, 3)) == len(rows)
     assert fraction_plot(rows).startswith(b"\x89PNG")
+    assert guess_panel(made).startswith(b"\x89PNG")

@@ -21,6 +21,7 @@ from sfumato.bench.fidelity import PROMPTS
 from sfumato.bench.line_panels import LinePanel, draw_lines
 from sfumato.client.wrapped_clouds import RecordedClouds
 from sfumato.errors import LacksInput
+from sfumato.experiments.panels import Picture, draw
 from sfumato.metrics.agreement import correlation
 from sfumato.metrics.pictures import psnr
 from sfumato.models.decoding import decode, to_uint8
@@ -73,7 +74,17 @@ class FractionRow:
     """Attack to the mean PSNR of its pictures against the client's own."""
 
 
-def measure_fractions(steps: int, progress: Progress) -> list[FractionRow]:
+@dataclass(frozen=True, kw_only=True)
+class Guesses:
+    """What attacks made of one run, as pictures."""
+
+    row: FractionRow
+    own: NDArray[np.uint8]
+    """The client's."""
+    by_attack: dict[str, NDArray[np.uint8]]
+
+
+def measure_fractions(steps: int, progress: Progress) -> list[Guesses]:
     """Runs mode=paper at every threshold, random entries beside some, and sealed mode; attacks each transcript."""
     specs = [
         *(Homomorphic(mode="paper", threshold=t, parameters=p) for p in (EXACT, RELEASED) for t in THRESHOLDS),
@@ -113,12 +124,12 @@ def _pictures(latents: Latent) -> NDArray[np.uint8]:
 
 def _measured(
     model: ModelFolder, served: ServedModel, spec: Homomorphic, steps: int, plain: NDArray[np.uint8], folder: Path
-) -> FractionRow:
+) -> Guesses:
     latents, report = _run(model, served, spec, steps, folder)
     own = _pictures(latents)
     view = RunView.of(Recording.read(folder), model)
     leaks: dict[str, list[float]] = {}
-    guessed: dict[str, float] = {}
+    pictures: dict[str, NDArray[np.uint8]] = {}
     for name, attack in ATTACKS.items():
         try:
             guess, prior = attack.run(view), attack.prior(view)
@@ -126,10 +137,10 @@ def _measured(
             continue
         leaks[name] = _hidden_correlations(guess.latents, latents, guess.was_hidden)
         leaks[PRIOR] = _hidden_correlations(prior.latents, latents, guess.was_hidden)
-        guessed[name] = _mean_decibels(_pictures(guess.latents), own)
-        guessed[PRIOR] = _mean_decibels(_pictures(prior.latents), own)
+        pictures[name] = _pictures(guess.latents)
+        pictures[PRIOR] = _pictures(prior.latents)
     encryption = report["encryption"]
-    return FractionRow(
+    row = FractionRow(
         mode=spec.mode,
         parameters=spec.ckks.name,
         selection=spec.selection if spec.mode == "paper" else "all",
@@ -139,8 +150,9 @@ def _measured(
         sent_bytes=report["totals"]["sent_bytes"] / steps,
         decibels=psnr(own, plain).tolist(),
         leaks=leaks,
-        guessed_decibels=guessed,
+        guessed_decibels={name: _mean_decibels(made, own) for name, made in pictures.items()},
     )
+    return Guesses(row=row, own=own, by_attack=pictures)
 
 
 def _hidden_correlations(guess: Latent, truth: Latent, was_hidden: torch.Tensor) -> list[float]:
@@ -187,6 +199,24 @@ def fraction_table(rows: Sequence[FractionRow], steps: int) -> Table:
             *(f"{row.guessed_decibels[n]:.1f}" if n in row.guessed_decibels else "" for n in (BOTH, PRIOR)),
         )
     return table
+
+
+def guess_panel(made: Sequence[Guesses]) -> bytes:
+    """True pictures beside guesses at some thresholds, as PNG."""
+    by_threshold = {
+        m.row.threshold: m
+        for m in made
+        if (m.row.mode, m.row.selection, m.row.parameters) == ("paper", "min-distortion", EXACT)
+    }
+    shown = [(0.0, ALONE), (0.01, BOTH), (0.01, ENTRIES), (0.1, ENTRIES), (0.5, ENTRIES), (0.01, PRIOR)]
+    shown = [(t, name) for t, name in shown if t in by_threshold]
+    columns = ["true", *(f"{name}, {t:g}" if name != PRIOR else name for t, name in shown)]
+    own = made[0].own
+    rows = [
+        [Picture(pixels=own[i]), *(Picture(pixels=by_threshold[t].by_attack[name][i]) for t, name in shown)]
+        for i in range(len(own))
+    ]
+    return draw("What attacks make of mode=paper, by what they read and threshold (0: all encrypted)", columns, rows)
 
 
 def fraction_plot(rows: Sequence[FractionRow]) -> bytes:

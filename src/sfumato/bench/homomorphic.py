@@ -18,6 +18,7 @@ from sfumato.bench.encrypted_fraction import (
     fraction_plot,
     fraction_rows,
     fraction_table,
+    guess_panel,
     measure_fractions,
 )
 from sfumato.bench.encrypted_update import (
@@ -57,12 +58,14 @@ def bench_homomorphic(repeats: int, steps: int, out: Path | None) -> None:
     updates = measure_updates(repeats)
     torch.set_num_threads(num_threads)
     with Progress(console=Console(stderr=True), transient=True) as progress:
-        fractions = measure_fractions(steps, progress)
+        made = measure_fractions(steps, progress)
+    fractions = [m.row for m in made]
     checks = [*update_checks(updates), *run_checks(fractions, _accumulated_error())]
     tables = [update_table(updates, repeats), published_table(), fraction_table(fractions, steps), _check_table(checks)]
     rows = [*update_rows(updates, repeats), *fraction_rows(fractions, steps)]
     results.give([*rows, *({"bench": "homomorphic", "part": "check"} | asdict(c) for c in checks)], *tables)
     results.write("threshold.png", fraction_plot(fractions))
+    results.write("guesses.png", guess_panel(made))
 
 
 def update_checks(rows: Sequence[UpdateRow]) -> list[Check]:
