@@ -13,6 +13,7 @@
     ├── ExperimentError   a sweep had to stop; what it finished is kept
     ├── StorageError      what was kept on disk is missing, damaged, or can be read by others
     ├── LacksInput        an attack was not shown what it works on
+    ├── BudgetSpent       an attack asked a network more often than it may
     └── Unsupported       this model or setting cannot run under this protocol; says what to use
 
 Wrong arguments are ``ValueError``. Each message is one sentence that says what was wrong and what to do, and
@@ -62,6 +63,10 @@ class StorageError(SfumatoError):
 
 class LacksInput(SfumatoError):
     """An attack was not shown what it works on."""
+
+
+class BudgetSpent(SfumatoError):
+    """An attack asked a network more often than it may."""
 
 
 class Unsupported(SfumatoError):

@@ -16,6 +16,7 @@ from sfumato.cli.bench_steps import engine_bench, link_bench, scaling_bench, ste
 from sfumato.cli.cost import cost
 from sfumato.cli.experiment import ppidm_fidelity, prompt_set
 from sfumato.cli.generate import EPILOG, generate
+from sfumato.cli.invert import EPILOG as INVERT_EPILOG
 from sfumato.cli.invert import invert
 from sfumato.cli.keys import keys
 from sfumato.cli.models import models
@@ -39,7 +40,7 @@ app.command()(plan)
 app.command()(prompts)
 app.command()(attack)
 app.command()(models)
-app.command()(invert)
+app.command(epilog=INVERT_EPILOG)(invert)
 
 app.add_typer(vault, name="vault")
 

@@ -1,5 +1,6 @@
 """``sfumato invert``: what the features that cross a cut give away."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -7,26 +8,98 @@ import typer
 from sfumato.cli.cost import Format
 from sfumato.cli.invert_layers import print_layers
 
+EPILOG = "--set takes the fields of the chosen methods; 'sfumato invert --settings METHOD' lists them."
+
 
 def invert(
+    images: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="IMAGE...", help="Pictures whose features are inverted; painted:SEED is one of the painter's."
+        ),
+    ] = None,
+    target: Annotated[
+        str, typer.Option(help="The network that is cut: a bundled name, a folder, or a hub name.")
+    ] = "portraits-resnet",
+    layer: Annotated[
+        list[str] | None, typer.Option(help="The cut: 8 and L8 are the paper's name, or a layer's path; repeatable.")
+    ] = None,
+    method: Annotated[list[str] | None, typer.Option(help="white-box or direct; repeatable.")] = None,
+    prior: Annotated[
+        list[str] | None,
+        typer.Option(help="What the attacker knows in words; of several the best by the attack's own loss is taken."),
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="FIELD=VALUE", help="A setting of the methods that have it; repeatable."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for guesses, panel, curves and report.")] = None,
+    frames: Annotated[int, typer.Option(min=1, help="So many pictures in a row are one clip.")] = 1,
+    draws: Annotated[
+        int, typer.Option(min=1, help="Guesses from the prior alone, whose mean score is what the features add to.")
+    ] = 4,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Of the attacker's random numbers.")] = 0,
+    model: Annotated[
+        str, typer.Option(help="The public diffusion model: a bundled name, a folder, or a hub name.")
+    ] = "portraits",
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    show_settings: Annotated[
+        str | None, typer.Option("--settings", metavar="METHOD", help="Show the settings of a method.")
+    ] = None,
     list_layers: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--list-layers",
             metavar="MODEL",
             help="Show where a target can be cut: a bundled name such as portraits-resnet, a folder, or a hub name.",
         ),
-    ],
+    ] = None,
     all_layers: Annotated[
-        bool, typer.Option("--all-layers", help="Also those that the paper has no name for.")
+        bool, typer.Option("--all-layers", help="With --list-layers: also those that the paper has no name for.")
     ] = False,
     height: Annotated[
-        int | None, typer.Option(min=1, help="Pixels of the pictures; the default is the target's.")
+        int | None, typer.Option(min=1, help="Pixels; the default is the model's, with --list-layers the target's.")
     ] = None,
     width: Annotated[
-        int | None, typer.Option(min=1, help="Pixels of the pictures; the default is the target's.")
+        int | None, typer.Option(min=1, help="Pixels; the default is the model's, with --list-layers the target's.")
     ] = None,
-    format: Annotated[Format, typer.Option(help="How to print.")] = Format.TABLE,
+    format: Annotated[Format, typer.Option(help="With --list-layers: how to print.")] = Format.TABLE,
 ) -> None:
-    """Shows the layers after which a vision network can be cut, and what crosses there."""
-    print_layers(list_layers, height=height, width=width, all_layers=all_layers, format=format)
+    """Measures what a cut gives away: makes pictures from the features that cross it, and scores them.
+
+    Writes the guesses, a panel, loss curves and report.json into a folder. Interrupted, it keeps the best so far, and
+    the same command goes on from there.
+    """
+    if list_layers is not None:
+        print_layers(list_layers, height=height, width=width, all_layers=all_layers, format=format)
+        return
+    if show_settings is not None:
+        from sfumato.cli.invert_settings import print_settings
+
+        print_settings(show_settings)
+        return
+    if not images:
+        raise ValueError("name the pictures to invert: sfumato invert face.png --layer 8 --out folder")
+    if not layer or out is None:
+        raise ValueError("give a cut and a folder: --layer 8 --out folder; --list-layers TARGET shows the cuts")
+
+    from sfumato.cli.inverting import InvertRequest, run
+
+    run(
+        InvertRequest(
+            images=images,
+            target=target,
+            layers=list(dict.fromkeys(layer)),
+            methods=list(dict.fromkeys(method or ["white-box"])),
+            priors=list(dict.fromkeys(prior or [])),
+            settings=settings or [],
+            out=out,
+            num_frames=frames,
+            num_draws=draws,
+            seed=seed,
+            model=model,
+            device=device,
+            height=height,
+            width=width,
+        )
+    )

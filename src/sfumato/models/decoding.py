@@ -14,6 +14,11 @@ from sfumato.tensors import Latent
 @torch.no_grad()
 def decode(decoder: nn.Module, latents: Latent) -> Float[Tensor, "batch rgb picture_height picture_width"]:
     """Decodes latents to pictures in [0, 1], as diffusers' pipelines do."""
+    return decoded(decoder, latents)
+
+
+def decoded(decoder: nn.Module, latents: Latent) -> Float[Tensor, "batch rgb picture_height picture_width"]:
+    """The same with a gradient."""
     vae: Any = decoder
     config = vae.config
     mean, std = getattr(config, "latents_mean", None), getattr(config, "latents_std", None)
