@@ -13,7 +13,8 @@ from sfumato.cli import inverting
 from sfumato.cli.invert import invert
 from sfumato.errors import ModelError, Unsupported
 
-QUICK = ("--set", "iterations=3", "--set", "sampling_steps=1", "--draws", 2, "--set", "memory_gib=1")
+QUICK = ("--set", "iterations=3", "--draws", 2)
+STEPS = ("--set", "sampling_steps=1", "--set", "clip_sampling_steps=1", "--set", "memory_gib=1")
 
 
 @pytest.fixture(scope="module")
@@ -41,10 +42,10 @@ def base(tiny_sd, target, pictures, out):
     return (*pictures, "--model", tiny_sd.path, "--target", target, "--out", out, "--layer", 4, *QUICK)
 
 
-def test_every_method_at_every_cut_is_written_and_the_same_command_goes_on(tiny_sd, target, pictures, tmp_path):
+def test_every_method_at_every_cut_is_written(tiny_sd, target, pictures, tmp_path):
     out = tmp_path / "found"
-    command = (*base(tiny_sd, target, pictures, out), "--layer", "L8", "--method", "white-box", "--method", "direct")
-    assert run(*command).exit_code == 0
+    command = base(tiny_sd, target, pictures, out)
+    assert run(*command, *STEPS, "--layer", "L8", "--method", "white-box", "--method", "direct").exit_code == 0
     report = json.loads((out / "report.json").read_text())
     assert [(r["layer"], r["method"], r["iterations"]) for r in report["runs"]] == [
         (layer, method, 3) for layer in ("L4", "L8") for method in ("white-box", "direct")
@@ -57,10 +58,15 @@ def test_every_method_at_every_cut_is_written_and_the_same_command_goes_on(tiny_
     for name in ("panel.png", "losses.png", *report["runs"][3]["guesses"]):
         with Image.open(out / name) as picture:
             assert picture.width >= 32
-    command = tuple("iterations=5" if a == "iterations=3" else a for a in command)
-    assert run(*command).exit_code == 0
-    again = json.loads((out / "report.json").read_text())
-    assert [r["iterations"] for r in again["runs"]] == [5] * 4
+
+
+def test_the_same_command_goes_on(tiny_sd, target, pictures, tmp_path):
+    command = (*base(tiny_sd, target, pictures[:1], tmp_path / "found"), "--method", "direct")
+    for iterations in (3, 5):
+        assert run(*(f"iterations={iterations}" if a == "iterations=3" else a for a in command)).exit_code == 0
+        report = json.loads((tmp_path / "found" / "report.json").read_text())
+        assert report["runs"][0]["iterations"] == iterations
+        assert report["runs"][0]["scores"]["psnr"]["interval"] is None, "one picture"
 
 
 def test_an_interruption_keeps_the_best_and_says_how_to_go_on(tiny_sd, target, pictures, tmp_path, monkeypatch):
@@ -75,14 +81,14 @@ def test_an_interruption_keeps_the_best_and_says_how_to_go_on(tiny_sd, target, p
 
     real = inverting.invert
     monkeypatch.setattr(inverting, "invert", interrupted)
-    shown = run(*base(tiny_sd, target, pictures, out), "--layer", "L8")
+    shown = run(*base(tiny_sd, target, pictures, out), *STEPS, "--layer", "L8")
     assert shown.exit_code == 130
     assert "the best so far is written, and the same command goes on" in " ".join(shown.stderr.split())
     report = json.loads((out / "report.json").read_text())
     assert [(r["layer"], r["finished"], r["iterations"]) for r in report["runs"]] == [("L4", False, 1)]
 
 
-def test_clips_priors_and_one_picture(tiny_sd, target, pictures, tmp_path):
+def test_clips_and_priors(tiny_sd, target, pictures, tmp_path):
     out = tmp_path / "clip"
     options = ("--frames", 2, "--prior", "a hat", "--prior", "", "--set", "trial_iterations=1")
     clip = tuple(
@@ -94,10 +100,6 @@ def test_clips_priors_and_one_picture(tiny_sd, target, pictures, tmp_path):
     assert report["frames"] == 2
     assert chosen[0] == chosen[1]
     assert chosen[0] in ("a hat", "")
-    alone = base(tiny_sd, target, pictures[:1], tmp_path / "alone")
-    assert run(*alone).exit_code == 0
-    report = json.loads((tmp_path / "alone" / "report.json").read_text())
-    assert report["runs"][0]["scores"]["psnr"]["interval"] is None
 
 
 def test_settings_are_shown():

@@ -35,7 +35,6 @@ def methods_from(names: Sequence[str], pairs: Sequence[str], seed: int) -> "list
         ValueError: an unknown method, a setting that none of them has, or a value that cannot be.
     """
     from sfumato.attacks.inversion.catalog import find_method
-    from sfumato.protocols.settings import parse_values
 
     kinds = [find_method(name) for name in names]
     known = {kind.name: [each.name for each in fields(kind) if each.name != "seed"] for kind in kinds}
@@ -47,11 +46,10 @@ def methods_from(names: Sequence[str], pairs: Sequence[str], seed: int) -> "list
                 f"{' and '.join(known)} {'has' if len(known) == 1 else 'have'} no setting {name!r}: "
                 f"write FIELD=VALUE with one of {', '.join(every)}"
             )
-    return [
-        kind(
-            **parse_values(
-                kind, kind.name, [p for p in pairs if p.partition("=")[0] in known[kind.name]], {"seed": seed}
-            )
-        )
-        for kind in kinds
-    ]
+    return [_made(kind, [pair for pair in pairs if pair.partition("=")[0] in known[kind.name]], seed) for kind in kinds]
+
+
+def _made(kind: "type[InversionMethod]", pairs: Sequence[str], seed: int) -> "InversionMethod":
+    from sfumato.protocols.settings import parse_values
+
+    return kind(**parse_values(kind.name, kind, pairs, {"seed": seed}))

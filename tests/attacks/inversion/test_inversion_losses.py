@@ -65,7 +65,7 @@ def test_only_negentropy_is_least_for_gaussian_values():
 @pytest.mark.parametrize("alpha", [0.9, 2.1])
 def test_alpha_out_of_range_is_refused(alpha):
     with pytest.raises(ValueError, match=r"alpha must be in \[1, 2\]"):
-        published_term(torch.zeros(1, 4), alpha)
+        published_term(torch.zeros(1, 4, 2, 2), alpha)
 
 
 def test_the_spread_of_frames_by_hand_and_through_the_mean():

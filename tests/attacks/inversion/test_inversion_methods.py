@@ -15,7 +15,7 @@ from sfumato.attacks.inversion.queries import Queries
 from sfumato.attacks.inversion.view import Cut, FeatureView
 from sfumato.attacks.inversion.watch import Watch
 from sfumato.attacks.inversion.white_box import WhiteBox, best_trials
-from sfumato.errors import BudgetSpent, Unsupported
+from sfumato.errors import BudgetSpent, LacksInput, Unsupported
 from sfumato.metrics.pictures import psnr
 
 DIRECT = DirectOptimisation(iterations=150)
@@ -174,7 +174,7 @@ def test_a_black_box_answers_without_a_gradient_until_its_budget_is_spent(made, 
     queries(pictures[:2])
     assert queries.spent == 5
     view = replace(view_of(pictures.detach(), whole_picture, tiny_sd), first=queries)
-    with pytest.raises(Unsupported, match="needs the network before the cut itself"):
+    with pytest.raises(LacksInput, match="needs the network before the cut itself"):
         DIRECT.run(view)
 
 
@@ -214,7 +214,6 @@ def test_no_field_of_a_view_holds_the_pictures(made, tiny_sd):
 @pytest.mark.parametrize(
     ("name", "settings", "message"),
     [
-        ("white-box", {"feature_norm": "median"}, "feature_norm must be one of sum, mean, got 'median'"),
         ("white-box", {"text_weight": -1.0}, "text_weight must not be negative"),
         ("direct", {"batch_size": 0}, "batch_size must be at least 1, got 0"),
     ],
@@ -222,6 +221,14 @@ def test_no_field_of_a_view_holds_the_pictures(made, tiny_sd):
 def test_settings_that_cannot_be_are_refused(name, settings, message):
     with pytest.raises(ValueError, match=message):
         find_method(name)(**settings)
+
+
+def test_a_choice_that_there_is_not_is_refused():
+    method = WhiteBox()
+    # Run-time type checks, which only tests have, would refuse it first.
+    object.__setattr__(method, "feature_norm", "median")
+    with pytest.raises(ValueError, match="feature_norm must be one of sum, mean, got 'median'"):
+        method.__post_init__()
 
 
 def test_an_unknown_method_is_told():

@@ -11,7 +11,7 @@ from sfumato.attacks.inversion.queries import Queries
 from sfumato.errors import LacksInput
 from sfumato.models.folder import ModelFolder
 
-Pictures = Float[Tensor, "batch 3 height width"]
+Pictures = Float[Tensor, "batch 3 picture_height picture_width"]
 """Red-green-blue pictures with values in 0..1."""
 Features = tuple[Tensor, ...]
 """The tensors that cross a cut; the first axis of each counts pictures, or a multiple of them."""
