@@ -176,15 +176,16 @@ def fraction_rows(rows: Sequence[FractionRow], steps: int) -> list[dict[str, Any
 def fraction_table(rows: Sequence[FractionRow], steps: int) -> Table:
     """A row a run."""
     title = (
-        f"{MODEL}, {len(PROMPTS)} pictures in one run, {steps} steps; leak: correlation with the encrypted entries of "
-        "the last step, means"
+        f"{MODEL}, {len(PROMPTS)} pictures in one run, {steps} steps. Leak: correlation with the encrypted entries of the "
+        "last step, means,\nof estimates from predictions alone, from both, from entries alone, and without a transcript"
     )
     table = Table(title=title, title_justify="left")
     for heading in ("mode", "parameters", "entries"):
         table.add_column(heading, no_wrap=True)
     headings = ("threshold", "encrypted", "ciphertexts a step", "up a step, KiB", "least dB to plain")
-    for heading in (*headings, *(f"leak: {name}" for name in (*ATTACKS, PRIOR)), "guess of both, dB", "of none, dB"):
-        table.add_column(heading, justify="right")
+    leaks = ("leak: predictions", "leak: both", "leak: entries", "leak: none")
+    for heading in (*headings, *leaks, "guess of both, dB", "of none, dB"):
+        table.add_column(heading, justify="right", overflow="fold", min_width=max(map(len, heading.split())))
     for row in rows:
         table.add_row(
             row.mode,
@@ -195,7 +196,10 @@ def fraction_table(rows: Sequence[FractionRow], steps: int) -> Table:
             f"{row.ciphertexts:.1f}",
             f"{row.sent_bytes / 1024:.0f}",
             "equal" if np.isinf(min(row.decibels)) else f"{min(row.decibels):.1f}",
-            *(f"{mean(row.leaks[name]):.3f}" if name in row.leaks else "no input" for name in (*ATTACKS, PRIOR)),
+            *(
+                f"{mean(row.leaks[name]):.3f}" if name in row.leaks else "no input"
+                for name in (ALONE, BOTH, ENTRIES, PRIOR)
+            ),
             *(f"{row.guessed_decibels[n]:.1f}" if n in row.guessed_decibels else "" for n in (BOTH, PRIOR)),
         )
     return table

@@ -1,6 +1,7 @@
 """Which entries of a tensor are encrypted: in one order, so that the set says nothing beyond itself."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from math import prod
 from typing import NamedTuple
 
@@ -61,6 +62,10 @@ class IndexSet:
         mask[self.positions] = True
         return mask.reshape(self.shape)
 
+    @cached_property
+    def _remaining(self) -> Int64[Tensor, " remaining"]:
+        return (~self.mask()).reshape(-1).nonzero()[:, 0]
+
     def split(self, dense: Float[Tensor, "..."]) -> Parts:
         """Cuts a tensor in two.
 
@@ -69,8 +74,8 @@ class IndexSet:
         """
         if tuple(dense.shape) != self.shape:
             raise ValueError(f"the index set is of shape {self.shape}, the tensor of {tuple(dense.shape)}")
-        mask = self.mask()
-        return Parts(dense[mask], dense[~mask])
+        flat = dense.reshape(-1)
+        return Parts(flat[self.positions], flat[self._remaining])
 
     def merge(self, parts: Parts) -> Float[Tensor, "..."]:
         """Puts a tensor together again, in the remainder's dtype.
@@ -83,8 +88,7 @@ class IndexSet:
             raise ValueError(
                 f"parts of {lengths[0]} and {lengths[1]} entries came; expected {expected[0]}, {expected[1]}"
             )
-        mask = self.mask()
-        dense = torch.empty(self.shape, dtype=parts.remaining.dtype)
-        dense[mask] = parts.hidden.to(dense.dtype)
-        dense[~mask] = parts.remaining
-        return dense
+        flat = torch.empty(self.num_entries, dtype=parts.remaining.dtype)
+        flat[self.positions] = parts.hidden.to(flat.dtype)
+        flat[self._remaining] = parts.remaining
+        return flat.reshape(self.shape)
