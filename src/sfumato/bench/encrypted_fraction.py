@@ -176,9 +176,11 @@ def fraction_rows(rows: Sequence[FractionRow], steps: int) -> list[dict[str, Any
 def fraction_table(rows: Sequence[FractionRow], steps: int) -> Table:
     """A row a run."""
     title = (
-        f"{MODEL}, {len(PROMPTS)} pictures in one run, {steps} steps. Leak: correlation with the encrypted entries of the "
-        "last step, means,\nof estimates from predictions alone, from both, from entries alone, and without a transcript"
+        f"{MODEL}, {len(PROMPTS)} pictures in one run, {steps} steps. Leak: correlation with the encrypted entries of "
+        "the last step, means,\nof estimates from predictions alone, from both, from entries alone, and without a "
+        "transcript"
     )
+    columns = (ALONE, BOTH, ENTRIES, PRIOR)
     table = Table(title=title, title_justify="left")
     for heading in ("mode", "parameters", "entries"):
         table.add_column(heading, no_wrap=True)
