@@ -180,7 +180,6 @@ def fraction_table(rows: Sequence[FractionRow], steps: int) -> Table:
         "the last step, means,\nof estimates from predictions alone, from both, from entries alone, and without a "
         "transcript"
     )
-    columns = (ALONE, BOTH, ENTRIES, PRIOR)
     table = Table(title=title, title_justify="left")
     for heading in ("mode", "parameters", "entries"):
         table.add_column(heading, no_wrap=True)
