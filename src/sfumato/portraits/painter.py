@@ -42,7 +42,7 @@ def draw_pose(generator: Generator) -> Pose:
 
 
 def paint(
-    attributes: Attributes, generator: Generator, *, size: int = DEFAULT_SIZE
+    attributes: Attributes, generator: Generator, *, size: int = DEFAULT_SIZE, pose: Pose | None = None
 ) -> UInt8[np.ndarray, "height width 3"]:
     """Paint a person.
 
@@ -51,12 +51,14 @@ def paint(
         generator: numpy generator that decides all the rest (pose, tints, scenery); the same state gives the
             same picture.
         size: side of the square picture in pixels.
+        pose: in place of the one that the generator decides; all else stays.
 
     Raises:
         ImportError: skia is not installed.
     """
     brush = Brush(size)
-    pose, look, hair = draw_pose(generator), *_appearance(attributes, generator)
+    drawn, look, hair = draw_pose(generator), *_appearance(attributes, generator)
+    pose = pose or drawn
     draw_background(brush, attributes.background, generator)
     with brush.placed(shift=(pose.shift[0], pose.shift[1]), scale=pose.scale, tilt=pose.tilt, pivot=_PIVOT):
         draw_back_hair(brush, hair)
