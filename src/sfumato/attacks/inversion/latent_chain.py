@@ -114,19 +114,28 @@ def load_chain(
     Raises:
         ModelError, Unsupported: the model cannot be loaded.
     """
-    unet, decoder = load_unet(model), load_decoder(model)
-    # Of the autoencoder only the decoder is loaded; what is on the meta device cannot be moved.
-    for name, part in list(decoder.named_children()):
-        if any(value.is_meta for value in part.parameters()):
-            setattr(decoder, name, None)
     return LatentChain(
-        unet.to(device),
-        decoder.to(device),
+        load_unet(model).to(device),
+        load_frozen_decoder(model, device),
         make_scheduler(model, "ddim"),
         sampling_steps=sampling_steps,
         guidance_scale=guidance_scale,
         memory_gib=memory_gib,
     )
+
+
+def load_frozen_decoder(model: ModelFolder, device: torch.device | str = "cpu") -> nn.Module:
+    """Loads a public model's decoder in fp32, to be differentiated through.
+
+    Raises:
+        ModelError, Unsupported: the model cannot be loaded.
+    """
+    decoder = load_decoder(model)
+    # Of the autoencoder only the decoder is loaded; what is on the meta device cannot be moved.
+    for name, part in list(decoder.named_children()):
+        if any(value.is_meta for value in part.parameters()):
+            setattr(decoder, name, None)
+    return decoder.to(device)
 
 
 def latent_shape(model: ModelFolder, picture_size: tuple[int, int]) -> tuple[int, int, int]:
