@@ -24,7 +24,10 @@ def invert(
     layer: Annotated[
         list[str] | None, typer.Option(help="The cut: 8 and L8 are the paper's name, or a layer's path; repeatable.")
     ] = None,
-    method: Annotated[list[str] | None, typer.Option(help="white-box or direct; repeatable.")] = None,
+    method: Annotated[
+        list[str] | None,
+        typer.Option(help="white-box, direct, decoder, black-box, black-box-decoder or black-box-direct; repeatable."),
+    ] = None,
     prior: Annotated[
         list[str] | None,
         typer.Option(help="What the attacker knows in words; of several the best by the attack's own loss is taken."),

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import platformdirs
 import torch
 from numpy.typing import NDArray
 from rich.console import Console
@@ -183,6 +184,7 @@ def _progress(console: Console) -> Iterator[Callable[[str, Path], Watch]]:
                     loss=progress.loss,
                 )
 
-            return Watch(on_iteration=show, folder=folder / run.replace(" ", "-"))
+            networks = Path(platformdirs.user_cache_dir("sfumato")) / "inversion-networks"
+            return Watch(on_iteration=show, folder=folder / run.replace(" ", "-"), networks=networks)
 
         yield watch_of

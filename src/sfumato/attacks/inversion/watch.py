@@ -29,6 +29,8 @@ class Watch:
     on_iteration: Callable[[Progress], None] = _nobody
     folder: Path | None = None
     """Where checkpoints are kept; the same attack with the same folder goes on from them."""
+    networks: Path | None = None
+    """Where trained inversion networks are kept, for every attack that needs the same one."""
     keep_every: int = 10
     """Iterations between two checkpoints."""
     task: str = ""
