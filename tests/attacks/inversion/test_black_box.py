@@ -229,7 +229,7 @@ def test_the_prior_is_the_mean_of_the_questions(attack, made, tiny_sd):
         ({"queries": 8, "trial_queries": 8}, r"trial_queries must be in \[0, 8\), got 8"),
         ({"held_out": 0.0}, "held_out must be between 0 and 1, got 0.0"),
         ({"epochs": 0}, "epochs must be at least 1, got 0"),
-        ({"picture_norm": "median"}, "picture_norm must be one of sum, mean, got 'median'"),
+        ({"channels": 0}, "channels must be at least 1, got 0"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(settings, message):
