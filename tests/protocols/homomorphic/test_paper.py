@@ -117,7 +117,9 @@ def test_the_report_says_what_was_public(tiny_sd):
     }
     assert 0 < public < 0.3
     assert -1 <= correlation <= 1
-    assert "every prediction" in report.not_hidden[0]
+    assert report.not_hidden[0].startswith(f"In this run {100 * (1 - public):.0f} % of each latent's entries were")
+    assert f"a correlation of {correlation:.3f}." in report.not_hidden[0]
+    assert "every prediction" in report.not_hidden[1]
 
 
 def test_the_report_of_the_published_form_says_that_nothing_is_hidden(tiny_sd):

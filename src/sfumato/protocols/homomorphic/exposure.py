@@ -55,16 +55,28 @@ class Exposure:
             estimate = last_latents(self._updates, self._seen, noise)
         self._correlation = correlation(estimate, latents)
 
+    @property
+    def fraction_public(self) -> float:
+        """Of the entries of a latent, mean of the steps."""
+        return 1 - sum(self._fractions) / max(len(self._fractions), 1)
+
+    def sentence(self) -> str:
+        """What it came to, for people."""
+        follows = f"follows from what the cloud read with a correlation of {self._correlation or 0:.3f}"
+        return (
+            f"In this run {100 * (1 - self.fraction_public):.0f} % of each latent's entries were encrypted, and the last "
+            f"latent {follows}."
+        )
+
     def to_dict(self, parameters: str) -> dict[str, Any]:
         """What the report says under ``encryption``."""
         is_open = self._last_input is not None
-        encrypted = sum(self._fractions) / max(len(self._fractions), 1)
         return {
             "parameters": parameters,
             "ciphertexts": self._num_ciphertexts,
             "prompt_in_clear": is_open,
             "index_set_public": True,
-            "fraction_public": 1 - encrypted,
+            "fraction_public": self.fraction_public,
             "predictions_public": True,
             "unet_input_public": is_open,
             "decrypted_values_returned": self._num_returned > 0,

@@ -120,7 +120,10 @@ class PaperClient(ClientHalf):
     def remarks(self) -> Remarks:
         """What was encrypted, what was not, and how well the result follows from the latter."""
         assert self._exposure is not None
-        return Remarks(fields={"encryption": self._exposure.to_dict(self._parameters.name)})
+        return Remarks(
+            fields={"encryption": self._exposure.to_dict(self._parameters.name)},
+            not_hidden=(self._exposure.sentence(),),
+        )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
