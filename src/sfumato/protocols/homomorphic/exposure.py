@@ -62,10 +62,10 @@ class Exposure:
 
     def sentence(self) -> str:
         """What it came to, for people."""
-        follows = f"follows from what the cloud read with a correlation of {self._correlation or 0:.3f}"
+        percent = f"{100 * (1 - self.fraction_public):.0f} %"
         return (
-            f"In this run {100 * (1 - self.fraction_public):.0f} % of each latent's entries were encrypted, and the last "
-            f"latent {follows}."
+            f"In this run {percent} of each latent's entries were encrypted, and the last latent follows from what the "
+            f"cloud read with a correlation of {self._correlation or 0:.3f}."
         )
 
     def to_dict(self, parameters: str) -> dict[str, Any]:
