@@ -8,6 +8,7 @@ from sfumato.cli.bench import (
     fidelity_bench,
     generate_bench,
     homomorphic_bench,
+    inversion_bench,
     sweep_bench,
     transport_bench,
     vault_bench,
@@ -56,6 +57,7 @@ bench.command("scaling")(scaling_bench)
 bench.command("encryption")(encryption_bench)
 bench.command("homomorphic")(homomorphic_bench)
 bench.command("vault")(vault_bench)
+bench.command("inversion")(inversion_bench)
 bench.command("random-model")(random_model)
 app.add_typer(bench, name="bench")
 

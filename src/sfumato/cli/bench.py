@@ -110,3 +110,22 @@ def vault_bench(
     from sfumato.bench.vault import bench_vault
 
     bench_vault(repeats, out)
+
+
+def inversion_bench(
+    model: Annotated[str, typer.Option(help="The public diffusion model.")] = "portraits",
+    target: Annotated[str, typer.Option(help="The network that is cut.")] = "portraits-resnet",
+    layer: Annotated[str, typer.Option(help="The cut.")] = "L8",
+    pictures: Annotated[int, typer.Option(min=1, help="Inverted together.")] = 8,
+    steps: Annotated[int, typer.Option(min=1, help="DDIM steps of the chain.")] = 20,
+    repeats: Annotated[int, typer.Option(min=1, help="Iterations that count, after one that does not.")] = 3,
+    out: Annotated[Path | None, typer.Option(help="Folder for the table, and rows as JSON lines.")] = None,
+) -> None:
+    """Times an iteration of the white-box inversion beside the bare passes that it consists of, in one thread."""
+    from sfumato.bench.inversion import InversionRequest, bench_inversion
+
+    bench_inversion(
+        InversionRequest(
+            model=model, target=target, layer=layer, pictures=pictures, steps=steps, repeats=repeats, out=out
+        )
+    )
