@@ -21,7 +21,8 @@ class DirectOptimisation(InversionMethod):
     """The paper's baseline DO: Adam over pixels from mid-grey, held to 0..1 after every step.
 
     Source: "Unlocking Visual Secrets", Eq. 4 and Figure 10 (a), after He et al. 2019 (ACSAC), with the paper's total
-        variation. The paper does not say where it starts.
+        variation. The paper does not say where it starts, nor whether the squared distance is summed or averaged:
+        it is averaged here, because against a sum the paper's weight of 1 for total variation counts for nothing.
     """
 
     name: ClassVar[str] = "direct"
@@ -29,7 +30,7 @@ class DirectOptimisation(InversionMethod):
     iterations: int = setting(1500, "steps of Adam", names_task=False)
     learning_rate: float = setting(0.1, "of Adam")
     tv_weight: float = setting(1.0, "of total variation, lambda_s")
-    feature_norm: FeatureNorm = setting("sum", "feature loss as a sum over values, or their mean")
+    feature_norm: FeatureNorm = setting("mean", "feature loss as a sum over values, or their mean")
     patience: int = setting(0, "iterations without a gain after which a picture is finished; 0 never", names_task=False)
     min_gain: float = setting(0.001, "share by which a loss must fall to count as a gain", names_task=False)
 
