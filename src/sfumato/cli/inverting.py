@@ -68,11 +68,13 @@ class _Bench:
         """The view of all pictures at one cut."""
         height, width = self.originals.shape[1:3]
         cut = self.target.cut(f"L{layer}" if layer.isdecimal() else layer, (height, width))
+        # The function that goes into the view holds on to the network only, not to the pictures.
+        preprocess = self.target.preprocess
         pictures = torch.from_numpy(self.originals).permute(0, 3, 1, 2).to(self.device).float() / 255
         with enough_memory():
             return white_box_view(
                 pictures,
-                lambda batch: cut.first(self.target.preprocess(batch)),
+                lambda batch: cut.first(preprocess(batch)),
                 cut=Cut(target=self.target.name, layer=f"L{layer}" if layer.isdecimal() else layer),
                 model=self.model,
                 priors=self.request.priors,

@@ -246,6 +246,15 @@ def test_too_little_memory_is_told(made, tiny_sd):
         DIRECT.run(view)
 
 
+def test_other_failures_are_not_taken_for_too_little_memory(made, tiny_sd):
+    def odd(pictures):
+        raise RuntimeError("unsupported memory format option")
+
+    view = replace(view_of(made(1), whole_picture, tiny_sd), first=odd)
+    with pytest.raises(RuntimeError, match="unsupported memory format"):
+        DIRECT.run(view)
+
+
 def test_what_a_method_returns_is_clipped():
     wild = torch.tensor([-3.0, 0.25, 7.0, torch.nan]).view(1, 1, 2, 2).expand(1, 3, 2, 2)
     assert clipped(wild)[0, :, :, 0].tolist() == [[0, 64], [255, 128]]

@@ -15,6 +15,9 @@ from sfumato.attacks.inversion.view import FeatureView, Guess, Pictures
 from sfumato.attacks.inversion.watch import Watch
 from sfumato.errors import Unsupported
 
+_NO_MEMORY = ("allocate memory", "out of memory")
+"""In what torch says on the CPU, and on accelerators in errors of no class of their own."""
+
 
 def setting(default: Any, help: str, *, names_task: bool = True) -> Any:
     """A field of a method.
@@ -121,8 +124,9 @@ def enough_memory() -> Iterator[None]:
     """
     try:
         yield
-    except (MemoryError, torch.OutOfMemoryError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and "memory" not in str(error):
+    except (MemoryError, RuntimeError) as error:
+        told = isinstance(error, MemoryError | torch.OutOfMemoryError)
+        if not told and not any(words in str(error) for words in _NO_MEMORY):
             raise
         raise Unsupported(
             "there is not enough memory: lower batch_size or memory_gib, or take smaller pictures; earlier results "
