@@ -5,6 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
+from sfumato.attacks.inversion import network_training
+from sfumato.attacks.inversion.checkpoint import read_checkpoint
 from sfumato.attacks.inversion.inversion_network import InversionNetwork, Layout
 from sfumato.attacks.inversion.network_training import Answered, Course, NetworkTraining
 from sfumato.errors import ModelError, Unsupported
@@ -32,6 +34,14 @@ def run(course=COURSE, *, kept=None, tell=lambda _: None, losses=squares, answer
     return training(course, losses).run("training", tell, answers, kept)
 
 
+def stop_at(step):
+    def stop(progress):
+        if progress.done == step:
+            raise KeyboardInterrupt
+
+    return stop
+
+
 def equal(one, other):
     weights = other.network.state_dict()
     return all(torch.equal(value, weights[name]) for name, value in one.network.state_dict().items())
@@ -51,12 +61,8 @@ def test_the_loss_falls_and_the_best_epoch_is_kept():
 def test_going_on_equals_an_uninterrupted_training(tmp_path, steps):
     """Stopped inside an epoch and at its end; the learning rate was halved before in some."""
 
-    def stop(progress):
-        if progress.done == steps + 1:
-            raise KeyboardInterrupt
-
     kept = (tmp_path / "network.safetensors", "a", steps)
-    assert not run(kept=kept, tell=stop).finished
+    assert not run(kept=kept, tell=stop_at(steps + 1)).finished
     done = []
     found, whole = run(kept=kept, tell=lambda progress: done.append(progress.done)), run()
     assert done[0] == steps + 1
@@ -84,11 +90,7 @@ def test_the_pictures_made_at_once_do_not_change_the_result():
 
 
 def test_an_interrupted_training_gives_its_best():
-    def stop(progress):
-        if progress.done == 7:
-            raise KeyboardInterrupt
-
-    found = run(tell=stop)
+    found = run(tell=stop_at(7))
     assert not found.finished
     assert len(found.losses) == 2
     assert not found.network.training
@@ -123,6 +125,15 @@ def test_clips_stay_whole():
 def test_a_loss_that_is_no_number_is_told():
     with pytest.raises(Unsupported, match="loss is no number after any epoch: lower learning_rate"):
         run(losses=lambda outputs, wanted, texts: outputs.sum((1, 2, 3)) * torch.nan)
+
+
+def test_slow_steps_are_kept_sooner(tmp_path, monkeypatch):
+    file = tmp_path / "network.safetensors"
+    run(tell=stop_at(2), kept=(file, "a", 100))
+    assert not file.exists()
+    monkeypatch.setattr(network_training, "_SECONDS_AT_RISK", 0.0)
+    run(tell=stop_at(2), kept=(file, "a", 100))
+    assert read_checkpoint(file, "a").iteration == 1
 
 
 def test_another_tasks_checkpoint_is_refused_and_a_damaged_one_too(tmp_path):

@@ -22,6 +22,8 @@ OutputLosses = Callable[[Tensor, Tensor, Sequence[str]], Float[Tensor, " batch"]
 
 _BETAS = (0.9, 0.999)
 _ADAM = ("exp_avg", "exp_avg_sq", "step")
+_SECONDS_AT_RISK = 60.0
+"""After so long a checkpoint is written, however few steps were made."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +110,7 @@ class NetworkTraining:
         self._losses: list[float] = []
         self._since_gain = 0
         self._steps = 0
-        self._seconds = 0.0
+        self._seconds = self._kept_at = 0.0
 
     @property
     def num_steps(self) -> int:
@@ -146,7 +148,7 @@ class NetworkTraining:
                 loss = self._step(answered)
                 self._seconds = before + perf_counter() - started
                 tell(Progress(stage=stage, done=self._steps, total=self.num_steps, loss=loss))
-                if kept and (self._steps % kept[2] == 0 or self._steps == self.num_steps):
+                if kept and (self._steps % kept[2] == 0 or self._steps == self.num_steps or self._long_since_kept()):
                     self._keep(kept[0], kept[1])
         except KeyboardInterrupt:
             if not self._steps:
@@ -226,11 +228,15 @@ class NetworkTraining:
         frames = self._course.num_frames
         return (clips[:, None] * frames + torch.arange(frames)).flatten()
 
+    def _long_since_kept(self) -> bool:
+        return self._seconds - self._kept_at > _SECONDS_AT_RISK
+
     def _keep(self, file: Path, task: str) -> None:
         tensors = {f"network.{name}": value for name, value in self._network.state_dict().items()}
         tensors |= {f"best.{name}": value for name, value in self._best.items()}
         for place, variable in enumerate(self._network.parameters()):
             tensors |= {f"adam.{place}.{name}": self._adam.state[variable][name] for name in _ADAM}
+        self._kept_at = self._seconds
         rate = self._adam.param_groups[0]["lr"]
         tensors["course"] = torch.tensor([rate, self._since_gain, *self._losses], dtype=torch.float64)
         tensors = {name: value.clone() for name, value in tensors.items()}
@@ -249,7 +255,7 @@ class NetworkTraining:
         for group in self._adam.param_groups:
             group["lr"] = rate
         self._since_gain, self._losses = int(since_gain), losses
-        self._steps, self._seconds = found.iteration, found.seconds
+        self._steps, self._seconds, self._kept_at = found.iteration, found.seconds, found.seconds
 
 
 def _copied(network: InversionNetwork) -> dict[str, Tensor]:

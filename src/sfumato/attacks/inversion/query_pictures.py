@@ -126,7 +126,7 @@ class PictureFolder(QueryPictures):
 
     def texts(self, start: int, stop: int) -> list[str]:
         """The text files."""
-        return [file.with_suffix(".txt").read_text().strip() for file in self._files[start:stop]]
+        return [file.with_suffix(".txt").read_text(encoding="utf-8").strip() for file in self._files[start:stop]]
 
 
 def query_pictures(questions: str, *, num_frames: int, seed: int) -> QueryPictures:
