@@ -28,7 +28,8 @@ class DecoderBased(InversionMethod):
     """The paper's baseline DB: Adam over a latent that goes through the decoder alone.
 
     The latent starts as noise, as in Algorithm 1, and is not normalised, for the decoder asks for no Gaussian one; the
-    paper says neither. Frames of a clip start from one noise.
+    paper says neither, nor whether the squared distance is summed or averaged: it is averaged here, as for `direct`.
+    Frames of a clip start from one noise.
 
     Source: "Unlocking Visual Secrets", Section 6.1 and Figure 10 (b), with the loss of Eq. 6 and, for clips, Eq. 10.
     """
@@ -39,7 +40,7 @@ class DecoderBased(InversionMethod):
     learning_rate: float = setting(0.1, "of Adam")
     tv_weight: float = setting(1.0, "of total variation, lambda_s")
     frame_weight: float = setting(5.0, "of the distance of a frame's latent to its clip's mean, lambda_c")
-    feature_norm: FeatureNorm = setting("sum", "feature loss as a sum over values, or their mean")
+    feature_norm: FeatureNorm = setting("mean", "feature loss as a sum over values, or their mean")
     patience: int = setting(0, "iterations without a gain after which a picture is finished; 0 never", names_task=False)
     min_gain: float = setting(0.001, "share by which a loss must fall to count as a gain", names_task=False)
 
