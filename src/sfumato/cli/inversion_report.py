@@ -22,13 +22,18 @@ from sfumato.models.folder import ModelFolder
 from sfumato.version import VERSION
 
 if TYPE_CHECKING:
+    from sfumato.cli.defending import Defending
     from sfumato.cli.inverting import InvertRequest
 
 _MIB = 1 << 20
 
 
 def write_results(
-    request: "InvertRequest", model: ModelFolder, originals: NDArray[np.uint8], found: Sequence[Inverted]
+    request: "InvertRequest",
+    model: ModelFolder,
+    originals: NDArray[np.uint8],
+    found: Sequence[Inverted],
+    before: "Defending | None" = None,
 ) -> None:
     """Writes the last run's guesses, and panel, curves and report of all so far."""
     last, names = found[-1], [Path(name).name for name in request.images]
@@ -45,6 +50,7 @@ def write_results(
         "frames": request.num_frames,
         "priors": list(request.priors),
         "draws": request.num_draws,
+        "defence": None if before is None else before.report(),
         "runs": [run_report(each) for each in found],
     }
     _write(request.out / "report.json", (json.dumps(report, indent=2) + "\n").encode())
@@ -87,7 +93,7 @@ def _score(score: Score) -> dict[str, Any]:
     }
 
 
-def print_scores(found: Sequence[Inverted], out: Path) -> None:
+def print_scores(found: Sequence[Inverted], out: Path, before: "Defending | None" = None) -> None:
     """A row a run: scores, in brackets those of the prior alone, and what the features added."""
     table = Table(title=f"Pictures from the features of {found[0].cut.target}; in brackets the prior alone")
     for heading in ("layer", "method"):
@@ -100,7 +106,8 @@ def print_scores(found: Sequence[Inverted], out: Path) -> None:
         psnr = next(score for score in each.scores if score.metric == "psnr")
         sizes = [_leakage(psnr), f"{each.guess.seconds:.0f}", f"{each.guess.peak_bytes / _MIB:.0f}"]
         table.add_row(each.cut.layer, each.method.name, *cells, *sizes)
-    print_wide([table, f"written: {out / 'panel.png'}, losses.png, report.json and a PNG for each guess"])
+    told = [] if before is None else before.lines()
+    print_wide([table, *told, f"written: {out / 'panel.png'}, losses.png, report.json and a PNG for each guess"])
 
 
 _TITLES = {"psnr": "PSNR, dB", "mean_absolute_psnr": "Eq. 14, dB", "ssim": "SSIM", "attributes": "attributes"}

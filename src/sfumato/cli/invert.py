@@ -8,7 +8,7 @@ import typer
 from sfumato.cli.cost import Format
 from sfumato.cli.invert_layers import print_layers
 
-EPILOG = "--set takes the fields of the chosen methods; 'sfumato invert --settings METHOD' lists them."
+EPILOG = "--set takes the fields of methods and defence; 'sfumato invert --settings NAME' lists them."
 
 
 def invert(
@@ -34,7 +34,15 @@ def invert(
     ] = None,
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="FIELD=VALUE", help="A setting of the methods that have it; repeatable."),
+        typer.Option(
+            "--set",
+            metavar="FIELD=VALUE",
+            help="A setting of the defence, or of the methods that have it; repeatable.",
+        ),
+    ] = None,
+    defence: Annotated[
+        str | None,
+        typer.Option(help="What is done to the features first: gaussian-noise, quantise or drop-channels."),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for guesses, panel, curves and report.")] = None,
     frames: Annotated[int, typer.Option(min=1, help="So many pictures in a row are one clip.")] = 1,
@@ -47,7 +55,7 @@ def invert(
     ] = "portraits",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     show_settings: Annotated[
-        str | None, typer.Option("--settings", metavar="METHOD", help="Show the settings of a method.")
+        str | None, typer.Option("--settings", metavar="NAME", help="Show the settings of a method or a defence.")
     ] = None,
     list_layers: Annotated[
         str | None,
@@ -96,6 +104,7 @@ def invert(
             methods=list(dict.fromkeys(method or ["white-box"])),
             priors=list(dict.fromkeys(prior or [])),
             settings=settings or [],
+            defence=defence,
             out=out,
             num_frames=frames,
             num_draws=draws,

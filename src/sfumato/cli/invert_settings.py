@@ -13,16 +13,17 @@ if TYPE_CHECKING:
 
 
 def print_settings(name: str) -> None:
-    """Shows every field of a method.
+    """Shows every field of a method or a defence.
 
     Raises:
-        ValueError: no such method.
+        ValueError: no such one.
     """
     from sfumato.attacks.inversion.catalog import find_method
+    from sfumato.defences.catalog import DEFENCES
     from sfumato.protocols.settings import settings_of
 
     table = Table("field", "values", "default", "what", title=f"--set FIELD=VALUE for {name}", title_justify="left")
-    for setting in settings_of(find_method(name)):
+    for setting in settings_of(DEFENCES.get(name) or find_method(name)):
         if setting.name != "seed":
             table.add_row(setting.name, setting.values, setting.default, setting.help)
     print_wide([table])

@@ -19,6 +19,7 @@ from sfumato.attacks.inversion.method import InversionMethod, enough_memory
 from sfumato.attacks.inversion.view import Cut, FeatureView
 from sfumato.attacks.inversion.watch import Progress, Watch
 from sfumato.attacks.targets import Target, load_target
+from sfumato.cli.defending import Defending, chosen_defence, defending, split_settings
 from sfumato.cli.experiment import INTERRUPTED
 from sfumato.cli.inversion_report import print_scores, write_results
 from sfumato.cli.invert_settings import methods_from
@@ -42,6 +43,7 @@ class InvertRequest:
     methods: Sequence[str]
     priors: Sequence[str]
     settings: Sequence[str]
+    defence: str | None
     out: Path
     num_frames: int
     num_draws: int
@@ -62,6 +64,7 @@ class _Bench:
     model: ModelFolder
     device: torch.device
     encoder: "PictureEncoder | None"
+    defending: Defending | None
     _draws: dict[str, list[NDArray[np.uint8]]] = field(default_factory=dict)
 
     def view(self, layer: str) -> FeatureView:
@@ -72,7 +75,7 @@ class _Bench:
         preprocess = self.target.preprocess
         pictures = torch.from_numpy(self.originals).permute(0, 3, 1, 2).to(self.device).float() / 255
         with enough_memory():
-            return white_box_view(
+            view = white_box_view(
                 pictures,
                 lambda batch: cut.first(preprocess(batch)),
                 cut=Cut(target=self.target.name, layer=f"L{layer}" if layer.isdecimal() else layer),
@@ -80,6 +83,7 @@ class _Bench:
                 priors=self.request.priors,
                 num_frames=self.request.num_frames,
             )
+            return view if self.defending is None else self.defending.defended(view, cut)
 
     def draws(self, method: InversionMethod, view: FeatureView) -> list[NDArray[np.uint8]]:
         """A method's guesses without features, which are the same at every cut."""
@@ -98,7 +102,7 @@ def run(request: InvertRequest) -> None:
         SystemExit: it was interrupted; the best so far is written.
     """
     console = Console(stderr=True)
-    methods = methods_from(request.methods, request.settings, request.seed)
+    methods = methods_from(request.methods, split_settings(request.defence, request.settings)[1], request.seed)
     bench = _bench(request, console)
     views = [bench.view(layer) for layer in request.layers]
     found: list[Inverted] = []
@@ -108,12 +112,12 @@ def run(request: InvertRequest) -> None:
                 draws = bench.draws(method, view)
                 watch = watch_of(f"{view.cut.layer} {method.name}", request.out / _CHECKPOINTS)
                 found.append(invert(method, view, bench.originals, draws, encoder=bench.encoder, watch=watch))
-                write_results(request, bench.model, bench.originals, found)
+                write_results(request, bench.model, bench.originals, found, bench.defending)
                 if not found[-1].guess.finished:
                     break
             if not found[-1].guess.finished:
                 break
-    print_scores(found, request.out)
+    print_scores(found, request.out, bench.defending)
     if not found[-1].guess.finished:
         console.print("Interrupted; the best so far is written, and the same command goes on from there.")
         raise SystemExit(INTERRUPTED)
@@ -124,6 +128,7 @@ def _bench(request: InvertRequest, console: Console) -> _Bench:
         raise Unsupported("panels need matplotlib: pip install 'sfumato[experiments]'")
     if request.out.exists() and not request.out.is_dir():
         raise ValueError(f"--out must name a folder, got the file {request.out}")
+    chosen = chosen_defence(request.defence, split_settings(request.defence, request.settings)[0])
     device = _device(request.device)
     model = find_model(request.model)
     own_height, own_width = native_size(model)
@@ -133,9 +138,17 @@ def _bench(request: InvertRequest, console: Console) -> _Bench:
         console.print(f"[yellow]Note:[/] scaled to {height} x {width}, which the model makes: {', '.join(scaled)}")
     target = load_target(request.target)
     target.network.to(device)
+    height, width = originals.shape[1:3]
+    before = defending(chosen, target, (height, width), request.seed)
     request.out.mkdir(parents=True, exist_ok=True)
     return _Bench(
-        request=request, originals=originals, target=target, model=model, device=device, encoder=_encoder(model)
+        request=request,
+        originals=originals,
+        target=target,
+        model=model,
+        device=device,
+        encoder=_encoder(model),
+        defending=before,
     )
 
 

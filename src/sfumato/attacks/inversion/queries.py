@@ -1,5 +1,7 @@
 """A network before the cut that may be asked, and not looked into; questions are counted."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -40,3 +42,7 @@ class Queries:
         self.spent += len(pictures)
         with torch.no_grad():
             return tuple(part.detach() for part in self._first(pictures.detach()))
+
+    def answering(self, change: Callable[[tuple[Tensor, ...]], tuple[Tensor, ...]]) -> "Queries":
+        """The same network with something done to its answers, and with the questions that are left."""
+        return Queries(lambda pictures: change(self(pictures)), self.budget - self.spent)

@@ -1,0 +1,1 @@
+"""What an operator may do to features before they are released at a cut, and what it promises."""
