@@ -13,6 +13,7 @@ from sfumato.cli.bench import (
     transport_bench,
     vault_bench,
 )
+from sfumato.cli.bench_defences import defences_bench
 from sfumato.cli.bench_steps import engine_bench, link_bench, scaling_bench, steps_bench
 from sfumato.cli.cost import cost
 from sfumato.cli.experiment import ppidm_fidelity, prompt_set
@@ -45,7 +46,7 @@ app.command(epilog=INVERT_EPILOG)(invert)
 
 app.add_typer(vault, name="vault")
 
-bench = typer.Typer(no_args_is_help=True, help="Measures speed, memory and traffic; prints ratios of one run.")
+bench = typer.Typer(no_args_is_help=True, help="Measures speed, memory, traffic and defences.")
 bench.command("transport")(transport_bench)
 bench.command("generate")(generate_bench)
 bench.command("fidelity")(fidelity_bench)
@@ -58,6 +59,7 @@ bench.command("encryption")(encryption_bench)
 bench.command("homomorphic")(homomorphic_bench)
 bench.command("vault")(vault_bench)
 bench.command("inversion")(inversion_bench)
+bench.command("defences")(defences_bench)
 bench.command("random-model")(random_model)
 app.add_typer(bench, name="bench")
 

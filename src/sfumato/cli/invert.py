@@ -68,6 +68,14 @@ def invert(
     all_layers: Annotated[
         bool, typer.Option("--all-layers", help="With --list-layers: also those that the paper has no name for.")
     ] = False,
+    recommend: Annotated[
+        str | None,
+        typer.Option("--recommend", metavar="MODEL", help="Show a cut and a defence of a target, with their figures."),
+    ] = None,
+    rows: Annotated[
+        Path | None,
+        typer.Option(help="With --recommend: a folder of 'sfumato bench defences'; without, the package's rows."),
+    ] = None,
     height: Annotated[
         int | None, typer.Option(min=1, help="Pixels; the default is the model's, with --list-layers the target's.")
     ] = None,
@@ -88,6 +96,11 @@ def invert(
         from sfumato.cli.invert_settings import print_settings
 
         print_settings(show_settings)
+        return
+    if recommend is not None:
+        from sfumato.cli.invert_recommend import print_recommendation
+
+        print_recommendation(recommend, rows)
         return
     if not images:
         raise ValueError("name the pictures to invert: sfumato invert face.png --layer 8 --out folder")

@@ -19,7 +19,7 @@ _DIRECTIONS = 8
 
 @dataclass(frozen=True, kw_only=True)
 class DropChannels(Defence):
-    """Keeps a share of the channels of every tensor that crosses; which ones is public and the same for all pictures."""
+    """Keeps a share of the channels of every tensor that crosses; which ones is public, and the same for all."""
 
     name: ClassVar[str] = "drop-channels"
     claim: ClassVar[str] = "Nothing is proven: dropped channels are not sent, and kept ones are sent as they are."
@@ -69,9 +69,7 @@ class FewerChannels(Release):
 
     def known(self, features: Features) -> Features:
         """The same: there is no chance in it."""
-        return tuple(
-            part * along_channels(kept.to(part), part) for part, kept in zip(features, self.kept, strict=True)
-        )
+        return tuple(part * along_channels(kept.to(part), part) for part, kept in zip(features, self.kept, strict=True))
 
 
 def importance(sample: PublicSample, generator: torch.Generator) -> list[Tensor]:

@@ -31,9 +31,7 @@ class Operator:
         """The defence, fitted at a cut to the public pictures."""
         with torch.no_grad():
             features = cut.first(self._pixels(self.public.pictures))
-        return defence.fit(
-            PublicSample(features=features, num_pictures=len(self.public.pictures), second=cut.second)
-        )
+        return defence.fit(PublicSample(features=features, num_pictures=len(self.public.pictures), second=cut.second))
 
     def accuracy(self, cut: CutModel, release: Release | None = None, *, seed: int = 0) -> float | None:
         """The share of attributes that the target reads rightly from what is released.
