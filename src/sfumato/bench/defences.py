@@ -1,5 +1,6 @@
 """``sfumato bench defences``: what defences of a cut cost a target, beside what they take from an attacker."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from rich.table import Table
 from sfumato.attacks.inversion.defended import operator_of
 from sfumato.attacks.targets import load_target
 from sfumato.attacks.targets.painted_task import painted_pictures
-from sfumato.bench.defended_cell import UNDEFENDED, DefendedCell, Study, named_attack, named_defence
+from sfumato.bench.defended_cell import UNDEFENDED, DefendedCell, Study, named_attack, named_defence, read_cells
 from sfumato.bench.written import Results
 from sfumato.errors import Unsupported
 from sfumato.models.folder import find_model
@@ -23,7 +24,7 @@ DEFAULT_DEFENCES = (
     *(f"drop-channels keep={value}" for value in (0.75, 0.5)),
     "drop-channels keep=0.75 choice=seed",
 )
-DEFAULT_ATTACKS = tuple(f"direct iterations=80 tv_weight={weight}" for weight in ("1e5", "1e6", "1e7"))
+DEFAULT_ATTACKS = tuple(f"direct iterations=60 tv_weight={weight}" for weight in ("1e5", "1e6"))
 _SECRET_SEED = 771_003
 
 
@@ -44,7 +45,7 @@ class DefencesRequest:
 
 
 def bench_defences(request: DefencesRequest) -> None:
-    """Measures every defence at every cut, beside none, and prints a row each.
+    """Measures every defence at every cut, beside none, and prints a row each; finished rows of a folder are kept.
 
     Raises:
         ValueError: wrong usage, found before anything is computed.
@@ -66,7 +67,7 @@ def bench_defences(request: DefencesRequest) -> None:
         attacks=attacks,
         seed=request.seed,
     )
-    rows = []
+    earlier, rows = _earlier(request.out), []
     for layer, cut in cuts.items():
         if (undefended := study.operator.accuracy(cut)) is None:
             raise Unsupported(
@@ -74,15 +75,21 @@ def bench_defences(request: DefencesRequest) -> None:
                 "take a portraits target, or one fine-tuned from it"
             )
         for defence in defences:
-            rows.append(study.cell(layer, cut, undefended, defence))
-            console.print(
-                f"{layer} {defence.text}: {rows[-1].task_accuracy:.3f}, {rows[-1].psnr:.2f} dB", highlight=False
-            )
+            row = study.kept(earlier, layer, defence) or study.cell(layer, cut, undefended, defence)
+            rows.append(row)
+            results.write(f"{NAME}.jsonl", "".join(json.dumps(asdict(each)) + "\n" for each in rows).encode())
+            console.print(f"{layer} {row.defence}: {row.task_accuracy:.3f}, {row.psnr:.2f} dB", highlight=False)
     results.give([asdict(row) for row in rows], _table(rows))
     if request.out is not None:
         from sfumato.bench.defence_plot import draw_defences
 
         results.write(f"{NAME}.png", draw_defences(rows))
+
+
+def _earlier(out: Path | None) -> list[DefendedCell]:
+    """What a run that was stopped left in the folder."""
+    file = None if out is None else out / f"{NAME}.jsonl"
+    return [] if file is None or not file.exists() else read_cells(file.read_text())
 
 
 def _layer_name(given: str) -> str:

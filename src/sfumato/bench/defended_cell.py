@@ -1,7 +1,8 @@
 """One cut with one defence: how well the target still reads, and how near attacks come."""
 
+import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from sfumato.attacks.inversion.view import Cut, Pictures
 from sfumato.attacks.targets import CutModel
 from sfumato.defences.base import Defence
 from sfumato.defences.catalog import defence_from
+from sfumato.errors import ExperimentError
 from sfumato.models.folder import ModelFolder
 from sfumato.protocols.settings import parse_values
 
@@ -53,6 +55,26 @@ class DefendedCell:
     """Of PSNR above the prior's, where the mean lies in 95 of 100 such sets of pictures."""
     tried: dict[str, float]
     """PSNR of every attack."""
+    seed: int
+    """Of the noise."""
+
+
+def read_cells(text: str) -> list[DefendedCell]:
+    """Cells from JSON lines.
+
+    Raises:
+        ExperimentError: a line is damaged.
+    """
+    names = [each.name for each in fields(DefendedCell)]
+    try:
+        return [
+            DefendedCell(**{name: found[name] for name in names})
+            for found in map(json.loads, filter(str.strip, text.splitlines()))
+        ]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ExperimentError(
+            "the rows of 'sfumato bench defences' are damaged: delete the file, and run it again"
+        ) from error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +115,26 @@ class Study:
     secrets: Pictures
     attacks: Sequence[Named]
     seed: int
+
+    def kept(self, cells: Sequence[DefendedCell], layer: str, named: Named) -> DefendedCell | None:
+        """The cell that an earlier run of the same study measured."""
+        same = {
+            "target": self.operator.target.name,
+            "layer": layer,
+            "defence": named.text,
+            "task_pictures": len(self.operator.task.people),
+            "pictures": len(self.secrets),
+            "seed": self.seed,
+        }
+        attacks = {attack.text for attack in self.attacks}
+        return next(
+            (
+                c
+                for c in cells
+                if set(c.tried) == attacks and all(getattr(c, name) == value for name, value in same.items())
+            ),
+            None,
+        )
 
     def cell(self, layer: str, cut: CutModel, undefended_accuracy: float, named: Named) -> DefendedCell:
         """Measures one defence at one cut.
@@ -136,6 +178,7 @@ class Study:
             prior_ssim=priors["ssim"],
             leakage_interval=_interval(found.get(best)),
             tried={text: _mean(scores["psnr"].guess) for text, scores in found.items()},
+            seed=self.seed,
         )
 
 

@@ -1,14 +1,11 @@
 """A cut and a defence from measured rows: the least attack score among those that leave the task alone."""
 
-import json
 from collections.abc import Sequence
-from dataclasses import fields
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 from sfumato.bench.defences import NAME
-from sfumato.bench.defended_cell import DefendedCell
+from sfumato.bench.defended_cell import DefendedCell, read_cells
 from sfumato.errors import ExperimentError
 
 ALLOWED_LOSS = 0.02
@@ -42,7 +39,7 @@ def measured_rows(target: str, folder: Path | None) -> list[DefendedCell]:
     """
     name = Path(target).name if Path(target).is_dir() else target
     text = _shipped() if folder is None else _read(folder / f"{NAME}.jsonl")
-    rows = [row for row in map(_cell, filter(str.strip, text.splitlines())) if row.target == name]
+    rows = [row for row in read_cells(text) if row.target == name]
     if not rows:
         where = "come with the package" if folder is None else f"are in {folder}"
         raise ValueError(
@@ -63,11 +60,3 @@ def _read(file: Path) -> str:
         return ""
     except (OSError, UnicodeDecodeError) as error:
         raise ExperimentError(f"{file} cannot be read: run 'sfumato bench defences' again") from error
-
-
-def _cell(line: str) -> DefendedCell:
-    try:
-        found: dict[str, Any] = json.loads(line)
-        return DefendedCell(**{each.name: found[each.name] for each in fields(DefendedCell)})
-    except (ValueError, KeyError, TypeError) as error:
-        raise ExperimentError("the rows of 'sfumato bench defences' are damaged: run it again") from error

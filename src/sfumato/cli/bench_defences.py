@@ -8,7 +8,7 @@ import typer
 
 def defences_bench(
     target: Annotated[str, typer.Option(help="A portraits target: a bundled name, or a folder.")] = "portraits-resnet",
-    layer: Annotated[list[str] | None, typer.Option(help="A cut; repeatable. L4, L8, L12 and L16 if none.")] = None,
+    layer: Annotated[list[str] | None, typer.Option(help="A cut; repeatable. L4, L8 and L16 if none.")] = None,
     defence: Annotated[
         list[str] | None,
         typer.Option(
@@ -21,7 +21,7 @@ def defences_bench(
         typer.Option(
             metavar="'NAME [FIELD=VALUE ...]'",
             help="A method of 'sfumato invert' with settings; repeatable, and the nearest counts. Without: direct "
-            "optimisation of 80 iterations, smoothed three ways.",
+            "optimisation of 60 iterations, smoothed in two strengths.",
         ),
     ] = None,
     pictures: Annotated[int, typer.Option(min=1, help="Painted portraits that are attacked.")] = 6,
@@ -31,13 +31,16 @@ def defences_bench(
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Of the defences' noise.")] = 0,
     out: Annotated[Path | None, typer.Option(help="Folder for the table, rows as JSON lines, and a plot.")] = None,
 ) -> None:
-    """Task accuracy against attack score, for defences of the features that cross a cut; minutes."""
+    """Task accuracy against attack score, for defences of the features that cross a cut; minutes.
+
+    Interrupted, it keeps finished rows, and the same command goes on from there.
+    """
     from sfumato.bench.defences import DEFAULT_ATTACKS, DEFAULT_DEFENCES, DefencesRequest, bench_defences
 
     bench_defences(
         DefencesRequest(
             target=target,
-            layers=layer or ["L4", "L8", "L12", "L16"],
+            layers=layer or ["L4", "L8", "L16"],
             defences=defence or DEFAULT_DEFENCES,
             attacks=attack or DEFAULT_ATTACKS,
             pictures=pictures,

@@ -10,7 +10,7 @@ from sfumato.attacks.targets import CutModel, Target
 from sfumato.defences.base import Defence, Guarantee
 from sfumato.defences.catalog import DEFENCES, defence_from
 
-_TASK_PICTURES = 100
+_TASK_PICTURES = 96
 
 
 @dataclass(kw_only=True)

@@ -88,7 +88,8 @@ def importance(sample: PublicSample, generator: torch.Generator) -> list[Tensor]
         slopes = torch.autograd.grad(result, parts, signs, retain_graph=keep_graph, allow_unused=True)
         for place, (part, slope) in enumerate(zip(parts, slopes, strict=True)):
             if slope is not None:
-                change = (part * slope).detach().movedim(channel_axis(part), 1).flatten(2).sum(2)
+                change = (part * slope).detach().movedim(channel_axis(part), 1)
+                change = change.reshape(*change.shape[:2], -1).sum(2)
                 found[place] += change.square().mean(0)
     return found
 

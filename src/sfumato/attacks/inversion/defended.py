@@ -10,11 +10,11 @@ from sfumato.attacks.inversion.queries import Queries
 from sfumato.attacks.inversion.view import Features, FeatureView
 from sfumato.attacks.targets.catalog import Target
 from sfumato.attacks.targets.cut import CutModel
-from sfumato.attacks.targets.painted_task import PaintedPictures, painted_pictures
+from sfumato.attacks.targets.painted_task import BATCH, PaintedPictures, painted_pictures
 from sfumato.defences.base import Defence, PublicSample, Release
 
-_NUM_PUBLIC, _PUBLIC_SEED = 32, 771_001
-"""Portraits that defences are fitted to."""
+_PUBLIC_SEED = 771_001
+"""Of the portraits that defences are fitted to."""
 _TASK_SEED = 771_002
 """Of the portraits whose attributes are read; no training script uses it."""
 
@@ -71,7 +71,7 @@ def operator_of(target: Target, size: tuple[int, int], num_task_pictures: int) -
     """
     return Operator(
         target=target,
-        public=painted_pictures(_NUM_PUBLIC, _PUBLIC_SEED, size),
+        public=painted_pictures(BATCH, _PUBLIC_SEED, size),
         task=painted_pictures(num_task_pictures, _TASK_SEED, size),
     )
 

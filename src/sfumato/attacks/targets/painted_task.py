@@ -11,7 +11,8 @@ from torch import Tensor
 from sfumato.attacks.targets.attributes import AttributeHeads
 from sfumato.errors import Unsupported
 
-_BATCH = 32
+BATCH = 32
+"""Pictures at a time; a network is cut anew for each size of a batch."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +41,8 @@ class PaintedPictures:
         if not self.are_read_by(heads):
             raise ValueError("this network reads other attributes than the painter draws: take a portraits target")
         with torch.no_grad():
-            logits = torch.cat([result_of(part).cpu() for part in self.pictures.split(_BATCH)])
+            filled = torch.cat([self.pictures, self.pictures[:1].expand(-len(self.people) % BATCH, -1, -1, -1)])
+            logits = torch.cat([result_of(part).cpu() for part in filled.split(BATCH)])[: len(self.people)]
         read = {name: places.tolist() for name, places in heads.most_likely(logits).items()}
         right = [
             heads.values[name][read[name][row]] == value
