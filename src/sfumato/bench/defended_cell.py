@@ -127,14 +127,10 @@ class Study:
             "seed": self.seed,
         }
         attacks = {attack.text for attack in self.attacks}
-        return next(
-            (
-                c
-                for c in cells
-                if set(c.tried) == attacks and all(getattr(c, name) == value for name, value in same.items())
-            ),
-            None,
-        )
+        for cell in cells:
+            if set(cell.tried) == attacks and all(getattr(cell, name) == value for name, value in same.items()):
+                return cell
+        return None
 
     def cell(self, layer: str, cut: CutModel, undefended_accuracy: float, named: Named) -> DefendedCell:
         """Measures one defence at one cut.

@@ -21,7 +21,7 @@ def defences_bench(
         typer.Option(
             metavar="'NAME [FIELD=VALUE ...]'",
             help="A method of 'sfumato invert' with settings; repeatable, and the nearest counts. Without: direct "
-            "optimisation of 60 iterations, smoothed in two strengths.",
+            "optimisation of 60 iterations, smoothed in three strengths.",
         ),
     ] = None,
     pictures: Annotated[int, typer.Option(min=1, help="Painted portraits that are attacked.")] = 6,
