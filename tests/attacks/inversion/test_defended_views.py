@@ -84,6 +84,17 @@ def test_a_black_box_answers_with_releases_within_its_budget(made, tiny_sd):
         after.first(made(4))
 
 
+def test_who_may_only_ask_a_defended_network_gets_releases(made, tiny_sd):
+    pictures = made(2)
+    view = view_of(pictures, whole_picture, tiny_sd)
+    after = defended(view, GaussianNoise(noise_multiplier=0.1).fit(public(whole_picture)), 0)
+    queries = Queries(after.first, 4)
+    answers = [queries(pictures)[0] for _ in range(2)]
+    assert not torch.equal(answers[0], answers[1])
+    assert not torch.equal(answers[0], after.features[0]), "the noise of the released features is not given away"
+    assert torch.equal(after.white_box()(pictures)[0], after.white_box()(pictures)[0])
+
+
 def test_accuracy_falls_when_nothing_useful_is_released():
     target = load_target("portraits-resnet")
     operator = operator_of(target, (128, 128), 12)

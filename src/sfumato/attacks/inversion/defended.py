@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from sfumato.attacks.inversion.draws import generator_for
-from sfumato.attacks.inversion.queries import Queries
+from sfumato.attacks.inversion.queries import Answering, Queries
 from sfumato.attacks.inversion.view import Features, FeatureView
 from sfumato.attacks.targets.catalog import Target
 from sfumato.attacks.targets.cut import CutModel
@@ -86,16 +86,19 @@ def defended(view: FeatureView, release: Release, seed: int) -> FeatureView:
         release: the defence, fitted at this cut.
         seed: of the noise; the attacker does not get it.
     """
-    noise = generator_for(f"noise of the release at {view.cut.layer}", seed)
+    noise, answered = (generator_for(f"noise of the {use} at {view.cut.layer}", seed) for use in ("release", "answers"))
     first = view.first
-    if isinstance(first, Queries):
-        return replace(
-            view,
-            features=release.apply(view.features, noise),
-            first=first.answering(lambda features: release.apply(features, noise)),
-        )
 
     def known(pictures: Tensor) -> Features:
         return release.known(first(pictures))
 
-    return replace(view, features=release.apply(view.features, noise), first=known)
+    def answer(pictures: Tensor) -> Features:
+        return release.apply(first(pictures), answered)
+
+    return replace(
+        view,
+        features=release.apply(view.features, noise),
+        first=first.answering(lambda features: release.apply(features, answered))
+        if isinstance(first, Queries)
+        else Answering(known=known, answer=answer),
+    )

@@ -1,11 +1,27 @@
 """A network before the cut that may be asked, and not looked into; questions are counted."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from sfumato.errors import BudgetSpent
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answering:
+    """F1 with a defence after it: a white box computes what it knows of both, a black box gets whole releases.
+
+    Run by: attacker.
+    """
+
+    known: Callable[[Tensor], tuple[Tensor, ...]]
+    answer: Callable[[Tensor], tuple[Tensor, ...]]
+
+    def __call__(self, pictures: Tensor) -> tuple[Tensor, ...]:
+        """What is known, with a gradient."""
+        return self.known(pictures)
 
 
 class Queries:
@@ -23,7 +39,7 @@ class Queries:
             raise ValueError("queries need a function from pictures to features, got something that cannot be called")
         if budget < 1:
             raise ValueError(f"budget must be at least 1 picture, got {budget}")
-        self._first = first
+        self._first = first.answer if isinstance(first, Answering) else first
         self.budget = budget
         self.spent = 0
         """Pictures asked so far."""
