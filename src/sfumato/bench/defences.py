@@ -24,7 +24,7 @@ DEFAULT_DEFENCES = (
     *(f"drop-channels keep={value}" for value in (0.75, 0.5)),
     "drop-channels keep=0.75 choice=seed",
 )
-DEFAULT_ATTACKS = tuple(f"direct iterations=60 tv_weight={weight}" for weight in ("1e5", "1e6", "1e7"))
+DEFAULT_ATTACKS = tuple(f"direct iterations=60 feature_norm=sum tv_weight={weight}" for weight in ("1e5", "1e6", "1e7"))
 _SECRET_SEED = 771_003
 
 
