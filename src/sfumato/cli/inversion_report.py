@@ -23,7 +23,7 @@ from sfumato.version import VERSION
 
 if TYPE_CHECKING:
     from sfumato.cli.defending import Defending
-    from sfumato.cli.inverting import InvertRequest
+    from sfumato.cli.invert_request import InvertRequest
 
 _MIB = 1 << 20
 

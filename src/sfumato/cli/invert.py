@@ -107,7 +107,8 @@ def invert(
     if not layer or out is None:
         raise ValueError("give a cut and a folder: --layer 8 --out folder; --list-layers TARGET shows the cuts")
 
-    from sfumato.cli.inverting import InvertRequest, run
+    from sfumato.cli.invert_request import InvertRequest
+    from sfumato.cli.inverting import run
 
     run(
         InvertRequest(

@@ -1,6 +1,6 @@
 """The run behind ``sfumato invert``: every method at every cut, with what is there written after each."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -22,6 +22,7 @@ from sfumato.attacks.targets import Target, load_target
 from sfumato.cli.defending import Defending, chosen_defence, defending, split_settings
 from sfumato.cli.experiment import INTERRUPTED
 from sfumato.cli.inversion_report import print_scores, write_results
+from sfumato.cli.invert_request import InvertRequest
 from sfumato.cli.invert_settings import methods_from
 from sfumato.cli.inverted_pictures import read_pictures
 from sfumato.errors import Unsupported
@@ -31,27 +32,6 @@ if TYPE_CHECKING:
     from sfumato.models.picture_encoder import PictureEncoder
 
 _CHECKPOINTS = ".checkpoints"
-
-
-@dataclass(frozen=True, kw_only=True)
-class InvertRequest:
-    """What the command line asked for."""
-
-    images: Sequence[str]
-    target: str
-    layers: Sequence[str]
-    methods: Sequence[str]
-    priors: Sequence[str]
-    settings: Sequence[str]
-    defence: str | None
-    out: Path
-    num_frames: int
-    num_draws: int
-    seed: int
-    model: str
-    device: str
-    height: int | None
-    width: int | None
 
 
 @dataclass(kw_only=True)
