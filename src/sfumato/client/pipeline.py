@@ -23,7 +23,7 @@ from sfumato.models.conditioning import PromptEncoder
 from sfumato.models.decoding import scale_factor
 from sfumato.models.folder import ModelFolder, find_model
 from sfumato.models.loading import load_decoder, load_unet
-from sfumato.models.sampling import Sampling, Step, initial_latents, make_scheduler
+from sfumato.models.sampling import Sampling, Step, initial_latents, make_scheduler, require_timesteps
 from sfumato.protocols.base import Spec
 from sfumato.protocols.client_half import Generation, Private
 from sfumato.randomness import fresh_seed, seeded_generator
@@ -236,8 +236,8 @@ class PrivatePipeline:
     ) -> Generation:
         if not prompts or num_images < 1:
             raise ValueError("give at least one prompt and at least one picture a prompt")
-        if num_inference_steps < 1:
-            raise ValueError(f"num_inference_steps must be at least 1, got {num_inference_steps}")
+        scheduler = make_scheduler(self._own, self._scheduler_name)
+        require_timesteps(scheduler, num_inference_steps)
         if not isfinite(guidance_scale):
             raise ValueError(f"guidance_scale must be a finite number, got {guidance_scale}")
         negatives = [negative] * len(prompts) if isinstance(negative, str) else negative
@@ -255,7 +255,7 @@ class PrivatePipeline:
         factor = scale_factor(self._decoder)
         shape = (len(prompts) * num_images, config.in_channels, size[0] // factor, size[1] // factor)
         sampling = Sampling(
-            scheduler=make_scheduler(self._own, self._scheduler_name),
+            scheduler=scheduler,
             noise=initial_latents(shape, generator, self._dtype),
             conditioning=conditioning,
             num_inference_steps=num_inference_steps,

@@ -50,6 +50,22 @@ def make_scheduler(model: ModelFolder, name: str) -> Any:
         raise ModelError(f"model {model.name!r} has a scheduler configuration that {name} cannot use") from error
 
 
+def require_timesteps(scheduler: Any, num_inference_steps: int) -> None:
+    """Sets a scheduler's timesteps, and refuses none, and so many that some are beyond the noise schedule.
+
+    Raises:
+        ValueError: too few steps, or too many.
+    """
+    if num_inference_steps < 1:
+        raise ValueError(f"num_inference_steps must be at least 1, got {num_inference_steps}")
+    scheduler.set_timesteps(num_inference_steps)
+    most = scheduler.config.num_train_timesteps
+    if float(max(scheduler.timesteps)) >= most:
+        raise ValueError(
+            f"{num_inference_steps} steps reach beyond the model's {most} noise levels: use fewer, such as 50"
+        )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Step:
     """One finished denoising step."""
