@@ -176,7 +176,7 @@ class TestBadInput:
     @pytest.mark.parametrize(
         ("name", "message"),
         [
-            ("nosuch", "no image-text encoder 'nosuch': .*bundled encoders: portraits-clip"),
+            ("nosuch", "no image-text encoder 'nosuch': .*bundled image-text encoders: portraits-clip"),
             (BUNDLED / "portraits", "not a CLIP model: it holds no config.json"),
             (BUNDLED / "portraits/unet", "not a CLIP model: its config.json names no model_type 'clip'"),
             (BUNDLED / "portraits/text_encoder", "names no model_type 'clip'"),

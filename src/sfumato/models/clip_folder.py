@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from sfumato.errors import ModelError
 from sfumato.models.attribute_files import LINEAR_FILE, AttributeFiles, read_attribute_files
-from sfumato.models.folder import BUNDLED
-from sfumato.models.hub import from_hub, quiet_transformers
+from sfumato.models.folder import BUNDLED, find_folder
+from sfumato.models.hub import quiet_transformers
 
 _HUB_PATTERNS: Final = ["*.json", "*.txt", "model*.safetensors", LINEAR_FILE]
 
@@ -38,7 +38,7 @@ def load_clip(name_or_dir: str | Path) -> ClipParts:
     Raises:
         ModelError: nothing of that name, no CLIP model, or an incomplete or damaged one.
     """
-    folder, name = _find(name_or_dir)
+    folder, name = find_folder(name_or_dir, "image-text encoder", bundled_encoders(), _HUB_PATTERNS)
     if _read(folder / "config.json", name).get("model_type") != "clip":
         raise ModelError(f"model {name!r} is not a CLIP model: its config.json names no model_type 'clip'")
     attributes = read_attribute_files(folder, name)
@@ -75,21 +75,6 @@ def _fingerprint(folder: Path) -> str:
     for file in sorted(folder.glob("*.safetensors")):
         digest.update(file.read_bytes())
     return digest.hexdigest()
-
-
-def _find(name_or_dir: str | Path) -> tuple[Path, str]:
-    """The folder and the name to show."""
-    path, name = Path(name_or_dir), str(name_or_dir)
-    if path.is_dir():
-        return path.resolve(), path.name
-    if name in bundled_encoders():
-        return BUNDLED / name, name
-    if name.count("/") == 1 and not name.startswith((".", "/")):
-        return from_hub(name, _HUB_PATTERNS), name
-    raise ModelError(
-        f"no image-text encoder {name!r}: give a folder, a hub name such as owner/model, "
-        f"or one of the bundled encoders: {', '.join(bundled_encoders())}"
-    )
 
 
 def _read(file: Path, name: str) -> dict[str, Any]:

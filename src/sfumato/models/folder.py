@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -141,19 +141,36 @@ def find_model(name_or_dir: str | Path) -> ModelFolder:
     Raises:
         ModelError: nothing of that name can be found; the sentence says where was looked.
     """
-    path = Path(name_or_dir)
+    folder, name = find_folder(name_or_dir, "model", bundled_models(), _HUB_PATTERNS)
+    if Path(name_or_dir).is_dir() and not (folder / "model_index.json").is_file():
+        raise ModelError(f"{Path(name_or_dir)} is not a model folder: it holds no model_index.json")
+    return ModelFolder(folder, name)
+
+
+def find_folder(
+    name_or_dir: str | Path, kind: str, bundled: Sequence[str], patterns: Sequence[str]
+) -> tuple[Path, str]:
+    """The folder of anything that is bundled, on the hub, or the user's own, and the name to show.
+
+    Args:
+        name_or_dir: a folder, a bundled name, or a hub name.
+        kind: what it is, in the singular, for the error's sentence.
+        bundled: names of that kind.
+        patterns: of the files to download.
+
+    Raises:
+        ModelError: nothing of that name can be found; the sentence says where was looked.
+    """
+    path, name = Path(name_or_dir), str(name_or_dir)
     if path.is_dir():
-        if not (path / "model_index.json").is_file():
-            raise ModelError(f"{path} is not a model folder: it holds no model_index.json")
-        return ModelFolder(path.resolve(), path.name)
-    name = str(name_or_dir)
-    if name in bundled_models():
-        return ModelFolder(BUNDLED / name, name)
+        return path.resolve(), path.name
+    if name in bundled:
+        return BUNDLED / name, name
     if name.count("/") == 1 and not name.startswith((".", "/")):
-        return ModelFolder(from_hub(name, _HUB_PATTERNS), name)
+        return from_hub(name, patterns), name
     raise ModelError(
-        f"no model {name!r}: give a folder, a hub name such as owner/model, "
-        f"or one of the bundled models: {', '.join(bundled_models())}"
+        f"no {kind} {name!r}: give a folder, a hub name such as owner/model, "
+        f"or one of the bundled {kind}s: {', '.join(bundled)}"
     )
 
 

@@ -15,8 +15,8 @@ from sfumato.attacks.targets.layers import Layer, layers_of
 from sfumato.attacks.targets.preprocessing import Exactly, Preprocessing, ShortestEdge, preprocessing_of
 from sfumato.attacks.targets.traced import TracedNetwork, as_it_is
 from sfumato.errors import ModelError, Unsupported
-from sfumato.models.folder import BUNDLED
-from sfumato.models.hub import from_hub, quiet_transformers
+from sfumato.models.folder import BUNDLED, find_folder
+from sfumato.models.hub import quiet_transformers
 
 _HUB_PATTERNS: Final = ["config.json", "preprocessor_config.json", "model*.safetensors", "model.safetensors.index.json"]
 _PROCESSORS: Final = {
@@ -91,7 +91,7 @@ def load_target(name_or_dir: str | Path) -> Target:
         ModelError: nothing of that name, or an incomplete or damaged one.
         Unsupported: a model of another kind, or a processor that cannot be differentiated through.
     """
-    folder, name = _find(name_or_dir)
+    folder, name = find_folder(name_or_dir, "target", bundled_targets(), _HUB_PATTERNS)
     config = _read(folder / "config.json", name)
     kind, read = _kind_of(config, name)
     network = _network(kind, folder, name)
@@ -103,21 +103,6 @@ def load_target(name_or_dir: str | Path) -> Target:
         picture_size=_usual_size(preprocess),
         read=read,
         heads=heads_of(network.config.id2label) if kind.endswith("ImageClassification") else None,
-    )
-
-
-def _find(name_or_dir: str | Path) -> tuple[Path, str]:
-    """The folder and the name to show."""
-    path, name = Path(name_or_dir), str(name_or_dir)
-    if path.is_dir():
-        return path.resolve(), path.name
-    if name in bundled_targets():
-        return BUNDLED / name, name
-    if name.count("/") == 1 and not name.startswith((".", "/")):
-        return from_hub(name, _HUB_PATTERNS), name
-    raise ModelError(
-        f"no target {name!r}: give a folder, a hub name such as owner/model, "
-        f"or one of the bundled targets: {', '.join(bundled_targets())}"
     )
 
 
