@@ -24,7 +24,7 @@ _FIRST_CHANGE = 0.01
 """Mean square by which denoised estimates of neighbouring steps differ, before it is estimated from the run itself."""
 _LEAST_CHANGE = 1e-5
 _ROUNDS = 3
-"""In which it is; from runs of ``portraits``, after which more change correlations by less than 0.01."""
+"""In which it is."""
 
 
 @dataclass(frozen=True, kw_only=True)
