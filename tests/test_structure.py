@@ -48,7 +48,7 @@ def test_a_cloud_loads_nothing_of_a_client():
 
 def test_an_attacker_has_no_key_and_nothing_of_a_client():
     loaded = loaded_after("import sfumato.attacks.catalog")
-    assert "sfumato.attacks.key_recovery" in loaded
+    assert "sfumato.attacks.homomorphic.key_recovery" in loaded
     assert not [m for m in loaded if m.startswith(("sfumato.client", "sfumato.cli"))]
     assert not loaded & {
         "sfumato.crypto.secret_key",

@@ -1,9 +1,9 @@
 """Every attack on recorded runs, by name."""
 
 from sfumato.attacks.base import Attack
-from sfumato.attacks.key_recovery import KeyRecovery
-from sfumato.attacks.predictions import Predictions
-from sfumato.attacks.remainder import Remainder
+from sfumato.attacks.homomorphic.key_recovery import KeyRecovery
+from sfumato.attacks.homomorphic.predictions import Predictions
+from sfumato.attacks.homomorphic.remainder import Remainder
 
 ATTACKS: dict[str, type[Attack]] = {attack.name: attack for attack in (Predictions, Remainder, KeyRecovery)}
 

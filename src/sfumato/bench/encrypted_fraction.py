@@ -15,8 +15,8 @@ from rich.progress import Progress
 from rich.table import Table
 
 from sfumato.attacks.base import Attack, RunView
-from sfumato.attacks.predictions import Predictions
-from sfumato.attacks.remainder import Remainder
+from sfumato.attacks.homomorphic.predictions import Predictions
+from sfumato.attacks.homomorphic.remainder import Remainder
 from sfumato.bench.fidelity import PROMPTS
 from sfumato.bench.line_panels import LinePanel, draw_lines
 from sfumato.client.wrapped_clouds import RecordedClouds

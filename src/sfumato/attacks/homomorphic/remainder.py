@@ -10,9 +10,9 @@ import torch
 
 from sfumato.attacks.base import Attack, Guess, RunView
 from sfumato.attacks.own_latents import own_latents
-from sfumato.attacks.paper_steps import paper_steps
-from sfumato.attacks.prior import mean_guess
-from sfumato.attacks.stationary import StationaryPrior
+from sfumato.attacks.homomorphic.paper_steps import paper_steps
+from sfumato.attacks.homomorphic.prior import mean_guess
+from sfumato.attacks.homomorphic.stationary import StationaryPrior
 from sfumato.errors import LacksInput
 from sfumato.protocols.base import setting
 from sfumato.protocols.homomorphic.index_set import Parts

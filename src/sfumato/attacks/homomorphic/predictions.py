@@ -10,8 +10,8 @@ from typing import ClassVar
 import torch
 
 from sfumato.attacks.base import Attack, Guess, RunView
-from sfumato.attacks.paper_steps import PaperStep, known_updates, paper_steps
-from sfumato.attacks.prior import mean_guess
+from sfumato.attacks.homomorphic.paper_steps import PaperStep, known_updates, paper_steps
+from sfumato.attacks.homomorphic.prior import mean_guess
 from sfumato.models.denoiser import Conditioning, predict
 from sfumato.models.loading import load_unet
 from sfumato.models.sampling import guided

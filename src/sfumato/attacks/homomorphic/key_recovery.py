@@ -20,9 +20,9 @@ import numpy as np
 import torch
 
 from sfumato.attacks.base import Attack, Guess, RunView
-from sfumato.attacks.paper_steps import PaperStep, known_updates, paper_steps
-from sfumato.attacks.prior import mean_guess
-from sfumato.attacks.returned import Returned, returned_slots
+from sfumato.attacks.homomorphic.paper_steps import PaperStep, known_updates, paper_steps
+from sfumato.attacks.homomorphic.prior import mean_guess
+from sfumato.attacks.homomorphic.returned import Returned, returned_slots
 from sfumato.crypto.ckks import Ciphertexts
 from sfumato.crypto.encoding import Vector, real_slots, symmetric_coefficients
 from sfumato.crypto.ntt import centred, coefficients_of, in_order, values_of

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from sfumato.attacks.paper_steps import PaperStep
+from sfumato.attacks.homomorphic.paper_steps import PaperStep
 from sfumato.protocols.homomorphic.index_set import Parts
 from sfumato.protocols.homomorphic.updates import LinearUpdate
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from paper_runs import AT_THE_CLOUD, FULL, paper, run, view
-from sfumato.attacks.key_recovery import KeyRecovery
+from sfumato.attacks.homomorphic.key_recovery import KeyRecovery
 from sfumato.errors import LacksInput
 from sfumato.protocols.homomorphic.spec import Homomorphic
 

@@ -2,7 +2,7 @@
 
 from sfumato.attacks.base import Guess, RunView
 from sfumato.attacks.own_latents import own_latents
-from sfumato.attacks.paper_steps import paper_steps
+from sfumato.attacks.homomorphic.paper_steps import paper_steps
 
 
 def mean_guess(view: RunView, num: int) -> Guess:

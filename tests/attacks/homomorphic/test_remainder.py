@@ -7,9 +7,9 @@ import torch
 
 from paper_runs import PORTRAIT, paper, run, view
 from sfumato.attacks.own_latents import own_latents
-from sfumato.attacks.paper_steps import paper_steps
-from sfumato.attacks.remainder import Remainder
-from sfumato.attacks.stationary import StationaryPrior
+from sfumato.attacks.homomorphic.paper_steps import paper_steps
+from sfumato.attacks.homomorphic.remainder import Remainder
+from sfumato.attacks.homomorphic.stationary import StationaryPrior
 from sfumato.errors import LacksInput
 from sfumato.metrics.agreement import correlation
 from sfumato.wire.transcript import Transcript

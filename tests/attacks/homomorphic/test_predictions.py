@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from paper_runs import AT_THE_CLOUD, PORTRAIT, paper, run, view
-from sfumato.attacks.predictions import Predictions
+from sfumato.attacks.homomorphic.predictions import Predictions
 from sfumato.errors import LacksInput, SpecMismatch
 from sfumato.metrics.agreement import correlation
 from sfumato.protocols.homomorphic.spec import Homomorphic
