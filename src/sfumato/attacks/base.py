@@ -1,21 +1,33 @@
-"""What every attack on a recorded run is given, and what it gives back."""
+"""What every attack on a recorded run is given, and the seam that attacks are written to."""
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from jaxtyping import Bool
-from torch import Tensor
-
+from sfumato.attacks.guesses import Guess, Secret
+from sfumato.attacks.rehearsal import Rehearsal
 from sfumato.errors import LacksInput, SpecMismatch
 from sfumato.models.folder import ModelFolder
 from sfumato.protocols.base import Spec
+from sfumato.protocols.plain.spec import Plain
 from sfumato.protocols.specs import find_spec
-from sfumato.tensors import Latent
 from sfumato.transport.recording import Recording
 from sfumato.wire.transcript import Entry, Transcript
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSettings:
+    """What every cloud sees of a run, or is assumed to know."""
+
+    num_pictures: int
+    num_inference_steps: int
+    guidance_scale: float
+    scheduler: str
+    height: int
+    """Of the pictures, in pixels."""
+    width: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +39,13 @@ class RunView:
     """That the run was made with; its weights are public."""
     transcripts: tuple[Transcript, ...]
     """Of the coalition's clouds, in their order."""
+    clouds: tuple[int, ...] = (0,)
+    """Which of the spec's clouds these are, counted from 0."""
+    settings: RunSettings | None = None
+    candidates: tuple[tuple[str, ...], ...] = ()
+    """For each picture the texts that the attacker holds for possible, as many for each."""
+    rehearsal: Rehearsal | None = None
+    """The attacker's means to make runs of its own."""
 
     @classmethod
     def of(cls, recording: Recording, model: ModelFolder, clouds: Sequence[str] | None = None) -> "RunView":
@@ -49,7 +68,8 @@ class RunView:
             raise SpecMismatch(
                 f"the run was made with another model than {model.name!r}: name the one that it was made with"
             )
-        names = list(recording.transcripts) if clouds is None else list(clouds)
+        known = list(recording.transcripts)
+        names = known if clouds is None else list(clouds)
         if unknown := [name for name in names if name not in recording.transcripts]:
             raise ValueError(
                 f"no cloud {unknown[0]!r} in the recording: choose from {', '.join(recording.transcripts)}"
@@ -58,23 +78,32 @@ class RunView:
             spec=find_spec(meta["protocol"]).from_json(json.dumps(meta["spec"])),
             model=model,
             transcripts=tuple(recording.transcripts[name] for name in names),
+            clouds=tuple(known.index(name) for name in names),
         )
 
     def entries(self, *kinds: str) -> Iterator[Entry]:
         """Messages of some kinds, cloud by cloud, in order."""
         return (e for t in self.transcripts for e in t.entries if e.kind in kinds)
 
+    def known_settings(self) -> RunSettings:
+        """The run's settings.
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Guess:
-    """What an attack says the run made."""
+        Raises:
+            LacksInput: nobody said.
+        """
+        if self.settings is None:
+            raise LacksInput("this attack needs the run's steps, scheduler and guidance: say them with the recording")
+        return self.settings
 
-    latents: Latent
-    """After the last step."""
-    was_hidden: Bool[Tensor, "batch channel height width"]
-    """Entries that were encrypted in the last step."""
-    finding: str
-    """What was recovered and how, in one sentence."""
+    def known_rehearsal(self) -> Rehearsal:
+        """The means to make runs of the attacker's own.
+
+        Raises:
+            LacksInput: there are none.
+        """
+        if self.rehearsal is None:
+            raise LacksInput("this attack learns from runs of its own: start it by sfumato audit, which makes them")
+        return self.rehearsal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +113,9 @@ class Attack(ABC):
     name: ClassVar[str]
     needs: ClassVar[str]
     """What it works on, in a few words."""
+    secret: ClassVar[Secret] = Secret.PICTURE
+    is_slow: ClassVar[bool] = False
+    """It optimises for each picture, so fewer of them are tried."""
 
     @abstractmethod
     def run(self, view: RunView) -> Guess:
@@ -101,3 +133,13 @@ class Attack(ABC):
 
         Run by: attacker.
         """
+
+    def keeps(self, kind: str, values: Mapping[str, Any]) -> bool:  # noqa: ARG002
+        """Whether it reads the tensors of a message, by its kind and plain fields (the seam ``wire.selection.Keeps``);
+        of runs made for it, others are not kept.
+        """
+        return True
+
+    def control(self, view: RunView) -> Spec:  # noqa: ARG002
+        """A protocol that hides nothing of what this attack looks for: there it must succeed, or it says nothing."""
+        return Plain()

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from rich.progress import Progress
 from rich.table import Table
 
-from sfumato.attacks.base import Attack, RunView
+from sfumato.attacks.base import RunView
+from sfumato.attacks.homomorphic.base import PaperAttack
 from sfumato.attacks.homomorphic.predictions import Predictions
 from sfumato.attacks.homomorphic.remainder import Remainder
 from sfumato.bench.fidelity import PROMPTS
@@ -43,7 +44,7 @@ RELEASED: Final = "he-diffusion"
 ALONE = "predictions alone"
 BOTH = "predictions and entries"
 ENTRIES = "entries alone"
-ATTACKS: dict[str, Attack] = {
+ATTACKS: dict[str, PaperAttack] = {
     ALONE: Predictions(use_remainder=False),
     BOTH: Predictions(),
     ENTRIES: Remainder(),

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from rich.table import Table
 
-    from sfumato.attacks.base import Attack, Guess, RunView
+    from sfumato.attacks.base import Attack, RunView
+    from sfumato.attacks.homomorphic.base import PartlyHidden
     from sfumato.audit.scores import Scores
     from sfumato.models.folder import ModelFolder
     from sfumato.tensors import Latent
@@ -78,13 +79,13 @@ def run_attack(request: AttackRequest) -> None:
     attack = kind(**parse_values(request.name, kind, request.settings, {}))
     model = find_model(request.model)
     view = RunView.of(Recording.read(request.run), model)
-    guess = attack.run(view)
+    guess = _latents(attack.run(view))
     decoder = load_decoder(model)
     pictures = to_uint8(decode(decoder, guess.latents))
     judged: dict[str, Scores] = {}
     if request.secrets or request.truth:
         truth = _truth(request, model, decoder)
-        prior = attack.prior(view)
+        prior = _latents(attack.prior(view))
         for name, one, seen in (
             ("guess", guess, pictures),
             ("prior", prior, to_uint8(decode(decoder, prior.latents))),
@@ -95,6 +96,13 @@ def run_attack(request: AttackRequest) -> None:
         print(json.dumps(_as_json(attack, view, guess, judged), indent=2))
     else:
         _print(attack, view, guess, judged, written)
+
+
+def _latents(guess: Any) -> "PartlyHidden":
+    from sfumato.attacks.homomorphic.base import PartlyHidden
+
+    assert isinstance(guess, PartlyHidden), "attacks of this command guess latents"
+    return guess
 
 
 def _check_files(request: AttackRequest) -> None:
@@ -149,7 +157,7 @@ def _write(out: Path, pictures: "NDArray[np.uint8]") -> list[Path]:
     return paths
 
 
-def _as_json(attack: "Attack", view: "RunView", guess: "Guess", judged: "dict[str, Scores]") -> dict[str, Any]:
+def _as_json(attack: "Attack", view: "RunView", guess: "PartlyHidden", judged: "dict[str, Scores]") -> dict[str, Any]:
     from sfumato.version import VERSION
 
     return {
@@ -164,7 +172,9 @@ def _as_json(attack: "Attack", view: "RunView", guess: "Guess", judged: "dict[st
     }
 
 
-def _print(attack: "Attack", view: "RunView", guess: "Guess", judged: "dict[str, Scores]", written: list[Path]) -> None:
+def _print(
+    attack: "Attack", view: "RunView", guess: "PartlyHidden", judged: "dict[str, Scores]", written: list[Path]
+) -> None:
     from rich.console import Console
 
     console = Console(soft_wrap=True, highlight=False)

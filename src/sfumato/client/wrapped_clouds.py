@@ -1,4 +1,4 @@
-"""Clouds around clouds: with a time-out of one's own, and recorded."""
+"""Clouds around clouds: with a time-out of one's own, recorded, and kept in memory."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +8,9 @@ from sfumato.client.clouds import Clouds
 from sfumato.client.local_clouds import LocalClouds
 from sfumato.client.remote_clouds import RemoteClouds
 from sfumato.transport.base import Channel
-from sfumato.transport.recording import RecordingChannel
+from sfumato.transport.keeping import KeepingChannel
+from sfumato.transport.recording import Recording, RecordingChannel
+from sfumato.wire.selection import Keeps
 
 
 class TimedClouds:
@@ -48,6 +50,41 @@ class RecordedClouds:
         """
         with self._clouds.open_channel() as inner, RecordingChannel(inner, self._directory) as channel:
             yield channel
+
+    def close(self) -> None:
+        """Closes the clouds inside."""
+        self._clouds.close()
+
+
+class KeptClouds:
+    """Clouds of which what they see in the last run is kept in memory.
+
+    Reveals: to whoever holds it, all that the clouds together saw.
+    """
+
+    def __init__(self, clouds: Clouds, keeps: Keeps):
+        self._clouds = clouds
+        self._keeps = keeps
+        self._last: KeepingChannel | None = None
+
+    @contextmanager
+    def open_channel(self) -> Iterator[Channel]:
+        """Opens a session with every cloud, and forgets the last run."""
+        self._last = None
+        with self._clouds.open_channel() as inner, KeepingChannel(inner, self._keeps) as channel:
+            self._last = channel
+            yield channel
+
+    def taken(self) -> Recording:
+        """The last run, which is forgotten here.
+
+        Raises:
+            RuntimeError: there was none.
+        """
+        if self._last is None:
+            raise RuntimeError("no run was made since the last one was taken")
+        found, self._last = self._last.recording(), None
+        return found
 
     def close(self) -> None:
         """Closes the clouds inside."""

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from paper_runs import PORTRAIT, paper, run, view
-from sfumato.attacks.own_latents import own_latents
 from sfumato.attacks.homomorphic.paper_steps import paper_steps
 from sfumato.attacks.homomorphic.remainder import Remainder
 from sfumato.attacks.homomorphic.stationary import StationaryPrior
+from sfumato.attacks.own_latents import own_latents
 from sfumato.errors import LacksInput
 from sfumato.metrics.agreement import correlation
 from sfumato.wire.transcript import Transcript

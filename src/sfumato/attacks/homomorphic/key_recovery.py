@@ -19,7 +19,8 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 import torch
 
-from sfumato.attacks.base import Attack, Guess, RunView
+from sfumato.attacks.base import RunView
+from sfumato.attacks.homomorphic.base import PaperAttack, PartlyHidden
 from sfumato.attacks.homomorphic.paper_steps import PaperStep, known_updates, paper_steps
 from sfumato.attacks.homomorphic.prior import mean_guess
 from sfumato.attacks.homomorphic.returned import Returned, returned_slots
@@ -38,7 +39,7 @@ _UPDATED_LEVEL = 1
 
 
 @dataclass(frozen=True, kw_only=True)
-class KeyRecovery(Attack):
+class KeyRecovery(PaperAttack):
     """Solves for the key, and decrypts with it what was never told: the latents after the last step.
 
     It needs two ciphertexts of which every slot went back: with ``denoiser=cloud`` full ones, so all entries
@@ -52,7 +53,7 @@ class KeyRecovery(Attack):
 
     samples: int = setting(24, "pictures that the attacker makes itself, to guess without the transcript")
 
-    def run(self, view: RunView) -> Guess:
+    def run(self, view: RunView) -> PartlyHidden:
         """The last latents, decrypted.
 
         Raises:
@@ -75,13 +76,13 @@ class KeyRecovery(Attack):
                 f"the transcript holds decrypted values that are too coarse for CKKS parameters {parameters.name!r}: "
                 "rounding them does not give what was encrypted, and no key follows"
             )
-        return Guess(
+        return PartlyHidden(
             latents=_last_latents(steps[-1], key),
             was_hidden=steps[-1].hidden.mask(),
             finding=f"all {parameters.ring_degree} coefficients of the secret key{_checked(key, steps, told[2:])}",
         )
 
-    def prior(self, view: RunView) -> Guess:
+    def prior(self, view: RunView) -> PartlyHidden:
         """The mean of pictures of its own."""
         return mean_guess(view, self.samples)
 

@@ -9,7 +9,8 @@ from typing import ClassVar
 
 import torch
 
-from sfumato.attacks.base import Attack, Guess, RunView
+from sfumato.attacks.base import RunView
+from sfumato.attacks.homomorphic.base import PaperAttack, PartlyHidden
 from sfumato.attacks.homomorphic.paper_steps import PaperStep, known_updates, paper_steps
 from sfumato.attacks.homomorphic.prior import mean_guess
 from sfumato.models.denoiser import Conditioning, predict
@@ -23,7 +24,7 @@ from sfumato.tensors import Latent
 
 
 @dataclass(frozen=True, kw_only=True)
-class Predictions(Attack):
+class Predictions(PaperAttack):
     """Finds the noise that makes the predictions of all steps agree, and with it the last latents.
 
     Where the cloud denoises, predictions are its own, and every latent but the last came to it in the clear: it makes
@@ -38,7 +39,7 @@ class Predictions(Attack):
     use_remainder: bool = setting(True, "also read the entries that are in the clear; false: predictions alone")
     samples: int = setting(24, "pictures that the attacker makes itself, to guess without the transcript")
 
-    def run(self, view: RunView) -> Guess:
+    def run(self, view: RunView) -> PartlyHidden:
         """The last latents, up to what the predictions leave open."""
         steps = paper_steps(view)
         updates = known_updates(steps, view.model)
@@ -50,7 +51,7 @@ class Predictions(Attack):
         source = "predictions and entries in the clear" if self.use_remainder else "predictions alone"
         return _guess(steps, last_latents(updates, seen, noise), f"the first noise was estimated from {source}")
 
-    def prior(self, view: RunView) -> Guess:
+    def prior(self, view: RunView) -> PartlyHidden:
         """The mean of pictures of its own."""
         return mean_guess(view, self.samples)
 
@@ -63,8 +64,8 @@ class Predictions(Attack):
         return Seen(prediction=step.prediction.double(), is_public=is_public, latent=latent)
 
 
-def _guess(steps: tuple[PaperStep, ...], latents: Latent, finding: str) -> Guess:
-    return Guess(latents=latents.float(), was_hidden=steps[-1].hidden.mask(), finding=finding)
+def _guess(steps: tuple[PaperStep, ...], latents: Latent, finding: str) -> PartlyHidden:
+    return PartlyHidden(latents=latents.float(), was_hidden=steps[-1].hidden.mask(), finding=finding)
 
 
 @torch.no_grad()

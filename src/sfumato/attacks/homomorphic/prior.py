@@ -1,11 +1,12 @@
 """What an attacker guesses without a transcript: a number of pictures, their size, and the public model."""
 
-from sfumato.attacks.base import Guess, RunView
-from sfumato.attacks.own_latents import own_latents
+from sfumato.attacks.base import RunView
+from sfumato.attacks.homomorphic.base import PartlyHidden
 from sfumato.attacks.homomorphic.paper_steps import paper_steps
+from sfumato.attacks.own_latents import own_latents
 
 
-def mean_guess(view: RunView, num: int) -> Guess:
+def mean_guess(view: RunView, num: int) -> PartlyHidden:
     """The mean of latents that the attacker made itself: of all guesses the one that is closest on average.
 
     Args:
@@ -19,7 +20,7 @@ def mean_guess(view: RunView, num: int) -> Guess:
     hidden = paper_steps(view)[-1].hidden
     batch, _, height, width = hidden.shape
     mean = own_latents(view.model, (height, width), num).mean(dim=0, keepdim=True)
-    return Guess(
+    return PartlyHidden(
         latents=mean.expand(batch, -1, -1, -1),
         was_hidden=hidden.mask(),
         finding=f"the mean of {num} pictures of other portraits",

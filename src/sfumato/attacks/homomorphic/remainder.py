@@ -8,18 +8,19 @@ from typing import ClassVar
 
 import torch
 
-from sfumato.attacks.base import Attack, Guess, RunView
-from sfumato.attacks.own_latents import own_latents
+from sfumato.attacks.base import RunView
+from sfumato.attacks.homomorphic.base import PaperAttack, PartlyHidden
 from sfumato.attacks.homomorphic.paper_steps import paper_steps
 from sfumato.attacks.homomorphic.prior import mean_guess
 from sfumato.attacks.homomorphic.stationary import StationaryPrior
+from sfumato.attacks.own_latents import own_latents
 from sfumato.errors import LacksInput
 from sfumato.protocols.base import setting
 from sfumato.protocols.homomorphic.index_set import Parts
 
 
 @dataclass(frozen=True, kw_only=True)
-class Remainder(Attack):
+class Remainder(PaperAttack):
     """Fills in the encrypted entries of the last latents by their conditional mean, given the entries in the clear.
 
     It reads neither predictions nor inputs of the U-Net, and so measures the selection alone.
@@ -32,7 +33,7 @@ class Remainder(Attack):
 
     samples: int = setting(24, "pictures that the attacker makes itself, to learn how entries depend on each other")
 
-    def run(self, view: RunView) -> Guess:
+    def run(self, view: RunView) -> PartlyHidden:
         """The last latents."""
         last = paper_steps(view)[-1]
         hidden, public = last.hidden, last.updated_remainder
@@ -42,12 +43,12 @@ class Remainder(Attack):
         known = hidden.merge(Parts(torch.zeros(len(hidden)), public.float()))
         prior = StationaryPrior.of(own_latents(view.model, (known.shape[2], known.shape[3]), self.samples))
         latents = [prior.filled_in(one, is_known) for one, is_known in zip(known, ~was_hidden, strict=True)]
-        return Guess(
+        return PartlyHidden(
             latents=torch.stack(latents).float(),
             was_hidden=was_hidden,
             finding=f"{len(hidden)} of {hidden.num_entries} entries were filled in from the others",
         )
 
-    def prior(self, view: RunView) -> Guess:
+    def prior(self, view: RunView) -> PartlyHidden:
         """The mean of the same pictures of its own."""
         return mean_guess(view, self.samples)

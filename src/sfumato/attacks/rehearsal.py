@@ -1,0 +1,46 @@
+"""Runs that an attacker makes itself: the protocol, the model and the painter's captions are public."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from jaxtyping import UInt8
+
+from sfumato.tensors import Latent
+from sfumato.wire.selection import Keeps
+
+if TYPE_CHECKING:
+    from sfumato.attacks.base import RunView
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Rehearsed:
+    """One run of the attacker's own, and what it asked for."""
+
+    view: "RunView"
+    """Of the same clouds as the view under attack."""
+    prompts: tuple[str, ...]
+    attributes: tuple[dict[str, str], ...]
+    """What each prompt says of the person."""
+    latents: Latent
+    """After the last step."""
+    pictures: UInt8[np.ndarray, "batch height width 3"]
+
+
+class Rehearsal(Protocol):
+    """Runs the protocol under attack with the public model, on prompts that the attacker draws."""
+
+    def runs(self, num_pictures: int, keeps: Keeps) -> Iterator[Rehearsed]:
+        """Makes runs of several pictures each, the same ones at every call.
+
+        Args:
+            num_pictures: in all.
+            keeps: which messages' tensors are wanted; the others would fill the memory.
+        """
+        ...
+
+    @property
+    def name(self) -> str:
+        """Names protocol, settings, model and clouds: what was learned from it fits all runs of that name."""
+        ...

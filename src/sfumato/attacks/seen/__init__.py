@@ -1,0 +1,1 @@
+"""What the transcripts of each protocol hold, in the model's terms."""

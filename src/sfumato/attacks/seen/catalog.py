@@ -1,0 +1,19 @@
+"""The reader of each protocol's transcripts; a new protocol adds a line."""
+
+from sfumato.attacks.base import RunView
+from sfumato.attacks.seen.base import Reader
+from sfumato.attacks.seen.plain import PlainReader
+from sfumato.errors import LacksInput
+
+READERS: dict[str, Reader] = {reader.protocol: reader for reader in (PlainReader(),)}
+
+
+def reader_of(view: RunView) -> Reader:
+    """Finds the reader for a view.
+
+    Raises:
+        LacksInput: there is none for its protocol.
+    """
+    if view.spec.name not in READERS:
+        raise LacksInput(f"no attack reads transcripts of {view.spec.name}; those of {', '.join(READERS)} are read")
+    return READERS[view.spec.name]

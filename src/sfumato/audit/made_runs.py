@@ -1,0 +1,167 @@
+"""Runs made for an audit: people whose attributes are known, their prompts, and what every cloud saw."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from sfumato.attacks.base import RunSettings, RunView
+from sfumato.attacks.rehearsal import Rehearsed
+from sfumato.client.wrapped_clouds import KeptClouds
+from sfumato.models.decoding import decode, to_uint8
+from sfumato.models.folder import ModelFolder
+from sfumato.models.loading import load_decoder
+from sfumato.portraits import caption, draw_attributes
+from sfumato.protocols.base import Spec
+from sfumato.simulation import InProcessClouds, simulate
+from sfumato.transport.recording import Recording
+from sfumato.wire.selection import Keeps
+from sfumato.worker.sessions import serve_model
+
+_REHEARSALS = 1_000_000_000
+"""Seeds of people from here on are the attacker's; victims have smaller ones."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Truth:
+    """What only the client of a run knew."""
+
+    prompts: tuple[str, ...] = field(repr=False)
+    attributes: tuple[dict[str, str], ...] = field(repr=False)
+    latents: Float[Tensor, "batch channel height width"] = field(repr=False)
+    """After the last step."""
+    pictures: UInt8[np.ndarray, "batch height width 3"] = field(repr=False)
+    seed: int | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Person:
+    """A prompt of known content."""
+
+    prompt: str
+    attributes: dict[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunMaker:
+    """Makes runs of one protocol with one model: all parties in this process, the same messages as between hosts."""
+
+    model: ModelFolder
+    spec: Spec
+    num_inference_steps: int = 8
+    guidance_scale: float = 5.0
+    scheduler: str = "dpm++"
+    batch_size: int = 10
+    """Pictures of one run; each is a secret of its own."""
+
+    @property
+    def name(self) -> str:
+        """Names everything that a transcript depends on, people and noise apart."""
+        told = {**asdict(self), "model": self.model.unet_fingerprint, "spec": self.spec.to_json()}
+        return hashlib.sha256(json.dumps([self.spec.name, told], sort_keys=True).encode()).hexdigest()[:24]
+
+    def victims(self, num_pictures: int, keeps: Keeps, *, first: int = 0) -> Iterator[tuple[Recording, Truth]]:
+        """Makes runs under attack.
+
+        Args:
+            num_pictures: in all.
+            keeps: which messages are kept with their tensors.
+            first: number of the first person.
+        """
+        return self._runs(people(first, num_pictures), keeps, first)
+
+    def rehearsals(self, num_pictures: int, keeps: Keeps) -> Iterator[tuple[Recording, Truth]]:
+        """Makes the attacker's own runs, of other people."""
+        return self._runs(people(_REHEARSALS, num_pictures), keeps, _REHEARSALS)
+
+    def settings(self, num_pictures: int, size: tuple[int, int]) -> RunSettings:
+        """What every cloud of a run knows."""
+        return RunSettings(
+            num_pictures=num_pictures,
+            num_inference_steps=self.num_inference_steps,
+            guidance_scale=self.guidance_scale,
+            scheduler=self.scheduler,
+            height=size[0],
+            width=size[1],
+        )
+
+    def _runs(self, asked: Sequence[Person], keeps: Keeps, first: int) -> Iterator[tuple[Recording, Truth]]:
+        clouds = KeptClouds(InProcessClouds(serve_model(self.model), self.spec.num_clouds), keeps)
+        decoder = load_decoder(self.model)
+        with simulate(self.model, self.spec, scheduler=self.scheduler, clouds=clouds) as pipeline:
+            for start in range(0, len(asked), self.batch_size):
+                part = asked[start : start + self.batch_size]
+                generator = torch.Generator().manual_seed(first + start)
+                latents = pipeline(
+                    [person.prompt for person in part],
+                    num_inference_steps=self.num_inference_steps,
+                    guidance_scale=self.guidance_scale,
+                    generator=generator,
+                    output_type="latent",
+                ).images
+                yield (
+                    clouds.taken(),
+                    Truth(
+                        prompts=tuple(person.prompt for person in part),
+                        attributes=tuple(person.attributes for person in part),
+                        latents=latents,
+                        pictures=to_uint8(decode(decoder, latents)),
+                    ),
+                )
+
+
+def people(first: int, number: int) -> list[Person]:
+    """People drawn one by one, each prompt naming every attribute; the same number is the same person."""
+    found = []
+    for seed in range(first, first + number):
+        generator = np.random.default_rng(seed)
+        drawn = draw_attributes(generator)
+        found.append(Person(prompt=caption(drawn, generator, leave_out=0.0), attributes=drawn.values()))
+    return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnRuns:
+    """The attacker's means to make runs (the seam ``attacks.rehearsal.Rehearsal``), for some clouds."""
+
+    maker: RunMaker
+    clouds: tuple[int, ...]
+
+    @property
+    def name(self) -> str:
+        """Names what was rehearsed."""
+        return f"{self.maker.name}-{'-'.join(map(str, self.clouds))}"
+
+    def runs(self, num_pictures: int, keeps: Keeps) -> Iterator[Rehearsed]:
+        """Makes them."""
+        for recording, truth in self.maker.rehearsals(num_pictures, keeps):
+            yield Rehearsed(
+                view=view_of(recording, self.maker, self.clouds, truth.pictures.shape[:3]),
+                prompts=truth.prompts,
+                attributes=truth.attributes,
+                latents=truth.latents,
+                pictures=truth.pictures,
+            )
+
+
+def view_of(
+    recording: Recording, maker: RunMaker, clouds: tuple[int, ...], shape: tuple[int, int, int], *, learns: bool = False
+) -> RunView:
+    """What some clouds saw of a run that was made here.
+
+    Args:
+        recording: of the run.
+        maker: that made it.
+        clouds: which, counted from 0.
+        shape: number, height and width of the pictures.
+        learns: give the attacker the means to make runs of its own.
+    """
+    names = [recording.meta["clouds"][cloud] for cloud in clouds]
+    view = RunView.of(recording, maker.model, names)
+    own = OwnRuns(maker=maker, clouds=clouds) if learns else None
+    return replace(view, settings=maker.settings(shape[0], (shape[1], shape[2])), rehearsal=own)
