@@ -140,6 +140,6 @@ class Attack(ABC):
         """
         return True
 
-    def control(self, view: RunView) -> Spec:  # noqa: ARG002
+    def control(self) -> Spec:
         """A protocol that hides nothing of what this attack looks for: there it must succeed, or it says nothing."""
         return Plain()

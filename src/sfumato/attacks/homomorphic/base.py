@@ -32,6 +32,6 @@ class PaperAttack(Attack):
     def prior(self, view: RunView) -> PartlyHidden:
         """Guesses from pictures of the attacker's own."""
 
-    def control(self, view: RunView) -> Spec:  # noqa: ARG002
+    def control(self) -> Spec:
         """The cloud denoises, so that it holds every latent but the last."""
         return Homomorphic(mode="paper", denoiser="cloud", accept_plaintext_unet=True)
