@@ -117,6 +117,11 @@ class Attack(ABC):
     is_slow: ClassVar[bool] = False
     """It optimises for each picture, so fewer of them are tried."""
 
+    @property
+    def num_candidates(self) -> int:
+        """How many texts the attacker holds for possible, for attacks that choose among them."""
+        return 10
+
     @abstractmethod
     def run(self, view: RunView) -> Guess:
         """Guesses from what was seen.

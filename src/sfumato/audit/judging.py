@@ -88,8 +88,8 @@ def _pictures(pictures: NDArray[np.uint8], known: Known) -> Scores:
         found["psnr outside"] = _capped(psnr(pictures[:, known.outside][:, None], truth[:, known.outside][:, None]))
     encoder = _encoder()
     read, true = encoder.attributes(pictures), encoder.attributes(truth)
-    same = [read[name].argmax(1) == true[name].argmax(1) for name in read]
-    return {**found, "attributes": np.mean(same, axis=0, dtype=np.float64)}
+    same = np.stack([read[name].argmax(1) == true[name].argmax(1) for name in read])
+    return {**found, "attributes": same.mean(0, dtype=np.float64)}
 
 
 def _prompts(guess: PromptGuess, known: Known) -> Scores:
@@ -113,7 +113,7 @@ def _attributes(probabilities: Mapping[str, NDArray[np.float64]], truth: Truth) 
         )
         for name, rows in probabilities.items()
     }
-    return {**right, "all attributes": np.mean(list(right.values()), axis=0)}
+    return {**right, "all attributes": np.stack(list(right.values())).mean(0)}
 
 
 def _choices(guess: ChoiceGuess, known: Known) -> Scores:
