@@ -9,6 +9,8 @@ class SecretRow:
 
     case: str
     """Names the row: setting, clouds, attack, metric and secret."""
+    trial: str
+    """Names setting, clouds, attack and batch."""
     setting: str
     """What was audited, in words: protocol and the fields that differ from its defaults."""
     protocol: str

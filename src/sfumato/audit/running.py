@@ -52,6 +52,10 @@ class Store:
             lacks=RowStore(out / "lacks", LackRow),
         )
 
+    def finished(self) -> set[str]:
+        """Trials on batches that were made, by name."""
+        return self.lacks.finished() | set(self.rows.read(["case", "trial"])["trial"])
+
 
 @dataclass(frozen=True, kw_only=True)
 class Runs:
@@ -105,7 +109,8 @@ def run_piece(plan: Plan, runs: Runs, piece: Piece, store: Store, tell: Callable
     Raises:
         SfumatoError: a run or an attack failed; what was finished is kept.
     """
-    todo = [trial for trial in piece.audited.trials if _is_due(plan, piece, trial, store)]
+    finished = store.finished()
+    todo = [trial for trial in piece.audited.trials if _is_due(plan, piece, trial, finished)]
     if not todo:
         return 0
     maker = runs.maker(piece.audited)
@@ -120,15 +125,8 @@ def run_piece(plan: Plan, runs: Runs, piece: Piece, store: Store, tell: Callable
     return len(todo)
 
 
-def _is_due(plan: Plan, piece: Piece, trial: Trial, store: Store) -> bool:
-    if piece.first >= plan.secrets_of(trial):
-        return False
-    name = _case(piece.audited, trial, piece.first)
-    return not _starts_with(store, name)
-
-
-def _starts_with(store: Store, name: str) -> bool:
-    return name in store.lacks.finished() or any(case.startswith(name) for case in store.rows.finished())
+def _is_due(plan: Plan, piece: Piece, trial: Trial, finished: set[str]) -> bool:
+    return piece.first < plan.secrets_of(trial) and _case(piece.audited, trial, piece.first) not in finished
 
 
 class _Attempt:
@@ -180,6 +178,7 @@ class _Attempt:
             for place, value in enumerate(values):
                 yield SecretRow(
                     case=f"{name}-{metric.replace(' ', '-')}-{place}",
+                    trial=name,
                     setting=audited.name,
                     protocol=audited.spec.name,
                     spec=audited.spec.to_json(),

@@ -116,6 +116,7 @@ _COLUMN: dict[Any, Any] = {
     str: pl.String,
     str | None: pl.String,
     int: pl.Int64,
+    bool: pl.Boolean,
     float: pl.Float64,
     float | None: pl.Float64,
     bytes: pl.Binary,
