@@ -20,6 +20,11 @@ class Trial:
     """Of the coalition, counted from 0."""
 
     @property
+    def who(self) -> str:
+        """The coalition's clouds, counted from 1, with commas."""
+        return ",".join(str(cloud + 1) for cloud in self.clouds)
+
+    @property
     def attack_settings(self) -> str:
         """Canonical JSON."""
         return json.dumps(asdict(self.attack), sort_keys=True)

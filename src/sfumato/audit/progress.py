@@ -6,7 +6,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from sfumato.audit.plan import Plan
-from sfumato.audit.running import Runs, Store, pieces, run_piece
+from sfumato.audit.running import Runs, pieces, run_piece
+from sfumato.audit.store import Store
 
 
 def run_plan(plan: Plan, runs: Runs, out: Path, console: Console) -> None:
