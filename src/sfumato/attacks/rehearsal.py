@@ -1,8 +1,9 @@
 """Runs that an attacker makes itself: the protocol, the model and the painter's captions are public."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import UInt8
@@ -28,9 +29,10 @@ class Rehearsed:
     pictures: UInt8[np.ndarray, "batch height width 3"]
 
 
-class Rehearsal(Protocol):
+class Rehearsal(ABC):
     """Runs the protocol under attack with the public model, on prompts that the attacker draws."""
 
+    @abstractmethod
     def runs(self, num_pictures: int, keeps: Keeps) -> Iterator[Rehearsed]:
         """Makes runs of several pictures each, the same ones at every call.
 
@@ -38,9 +40,8 @@ class Rehearsal(Protocol):
             num_pictures: in all.
             keeps: which messages' tensors are wanted; the others would fill the memory.
         """
-        ...
 
     @property
+    @abstractmethod
     def name(self) -> str:
         """Names protocol, settings, model and clouds: what was learned from it fits all runs of that name."""
-        ...

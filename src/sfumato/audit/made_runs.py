@@ -11,7 +11,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from sfumato.attacks.base import RunSettings, RunView
-from sfumato.attacks.rehearsal import Rehearsed
+from sfumato.attacks.rehearsal import Rehearsal, Rehearsed
 from sfumato.client.wrapped_clouds import KeptClouds
 from sfumato.models.decoding import decode, to_uint8
 from sfumato.models.folder import ModelFolder
@@ -126,8 +126,8 @@ def people(first: int, number: int) -> list[Person]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class OwnRuns:
-    """The attacker's means to make runs (the seam ``attacks.rehearsal.Rehearsal``), for some clouds."""
+class OwnRuns(Rehearsal):
+    """The attacker's means to make runs for some clouds."""
 
     maker: RunMaker
     clouds: tuple[int, ...]
