@@ -4,8 +4,9 @@ from sfumato.attacks.base import Attack
 from sfumato.attacks.homomorphic.key_recovery import KeyRecovery
 from sfumato.attacks.homomorphic.predictions import Predictions
 from sfumato.attacks.homomorphic.remainder import Remainder
+from sfumato.attacks.seed_search import SeedSearch
 
-ATTACKS: dict[str, type[Attack]] = {attack.name: attack for attack in (Predictions, Remainder, KeyRecovery)}
+ATTACKS: dict[str, type[Attack]] = {attack.name: attack for attack in (Predictions, Remainder, KeyRecovery, SeedSearch)}
 
 
 def find_attack(name: str) -> type[Attack]:

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
-import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
@@ -96,12 +95,11 @@ class RunMaker:
         with simulate(self.model, self.spec, scheduler=self.scheduler, clouds=clouds) as pipeline:
             for start in range(0, len(asked), self.batch_size):
                 part = asked[start : start + self.batch_size]
-                generator = torch.Generator().manual_seed(first + start)
                 latents = pipeline(
                     [person.prompt for person in part],
                     num_inference_steps=self.num_inference_steps,
                     guidance_scale=self.guidance_scale,
-                    generator=generator,
+                    seed=first + start,
                     output_type="latent",
                 ).images
                 yield (
@@ -111,6 +109,7 @@ class RunMaker:
                         attributes=tuple(person.attributes for person in part),
                         latents=latents,
                         pictures=to_uint8(decode(decoder, latents)),
+                        seed=first + start,
                     ),
                 )
 
