@@ -16,7 +16,7 @@ from sfumato.cli.bench import (
 from sfumato.cli.bench_defences import defences_bench
 from sfumato.cli.bench_steps import engine_bench, link_bench, scaling_bench, steps_bench
 from sfumato.cli.cost import cost
-from sfumato.cli.experiment import ppidm_fidelity, prompt_set
+from sfumato.cli.experiment import inversion, ppidm_fidelity, prompt_set
 from sfumato.cli.generate import EPILOG, generate
 from sfumato.cli.invert import EPILOG as INVERT_EPILOG
 from sfumato.cli.invert import invert
@@ -66,4 +66,5 @@ app.add_typer(bench, name="bench")
 experiment = typer.Typer(no_args_is_help=True, help="Reruns a paper's study; can be stopped, resumed and shared out.")
 experiment.command("ppidm-fidelity")(ppidm_fidelity)
 experiment.command("prompt-set")(prompt_set)
+experiment.command("inversion")(inversion)
 app.add_typer(experiment, name="experiment")

@@ -143,11 +143,65 @@ def prompt_set(
     _run(lambda: run_prompt_set_study(request))
 
 
+def inversion(
+    out: Annotated[Path, typer.Option(help="Folder of the study: new, or the one to go on with.")],
+    table: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY",
+            help="1 to 5, ablation, clips, clips-black or full; repeatable, and computed in this order. All if none is "
+            "named.",
+        ),
+    ] = None,
+    model: Annotated[str, typer.Option(help="The public diffusion model: bundled, folder or hub name.")] = "portraits",
+    pictures: Annotated[int | None, typer.Option(min=1, help="Painted portraits in each cell.")] = None,
+    scale: Annotated[str, typer.Option(help="small, or the paper's pictures, iterations, steps and questions.")] = (
+        "small"
+    ),
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="FIELD=VALUE", help="Change a number of the scale, such as white_iterations=300."
+        ),
+    ] = None,
+    shard: Annotated[str, typer.Option(metavar="I/K", help="Compute the I-th of K parts, for K machines.")] = "1/1",
+    rows: Annotated[
+        Path | None,
+        typer.Option(help="Rows of an earlier study (its rows.parquet); what they hold is not computed again."),
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    tables_only: Annotated[
+        bool, typer.Option("--tables-only", help="Compute nothing; tabulate what is there.")
+    ] = False,
+) -> None:
+    """The feature-inversion paper's Tables 1 to 5, its ablations and clips, on painted portraits.
+
+    Killed or interrupted, it keeps every finished cell and checkpoints of the one under way; the same command goes on
+    from there, and several may run in one folder at a time.
+    """
+    _require_extra()
+    from sfumato.cli.inversion_study import InversionStudyRequest, run_inversion_study
+
+    request = InversionStudyRequest(
+        out=out,
+        tables=table or [],
+        model=model,
+        pictures=pictures,
+        scale=scale,
+        settings=set_ or [],
+        shard=shard,
+        rows=rows,
+        device=device,
+        tables_only=tables_only,
+    )
+    _run(lambda: run_inversion_study(request))
+
+
 def _run(study: Callable[[], None]) -> None:
     try:
         study()
     except KeyboardInterrupt:
-        typer.echo("Interrupted; every finished batch is kept, and the same command goes on from there.", err=True)
+        typer.echo("Interrupted; everything finished is kept, and the same command goes on from there.", err=True)
         raise SystemExit(INTERRUPTED) from None
 
 

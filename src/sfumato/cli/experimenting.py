@@ -60,7 +60,7 @@ def run_study(request: StudyRequest) -> None:
         SfumatoError: the sweep had to stop; what was finished is kept.
     """
     console = Console(stderr=True)
-    extent = Extent(limit=request.limit, ablation_limit=request.ablation_limit, shard=_shard(request.shard))
+    extent = Extent(limit=request.limit, ablation_limit=request.ablation_limit, shard=shard_from(request.shard))
     models = [find_model(m) for m in request.models]
     sweep = _sweep(request, models)
     networks = load_networks(network_choice(request.networks))
@@ -135,7 +135,12 @@ def _numbers(given: str, option: str) -> tuple[int, ...]:
         raise ValueError(f"{option} must be numbers with commas between them, got {given!r}") from None
 
 
-def _shard(given: str) -> Shard:
+def shard_from(given: str) -> Shard:
+    """Reads ``I/K``.
+
+    Raises:
+        ValueError: it is something else.
+    """
     index, slash, count = given.partition("/")
     if not slash or not index.isdecimal() or not count.isdecimal() or not 1 <= int(index) <= int(count):
         raise ValueError(f"--shard must be I/K with I from 1 to K, got {given!r}")

@@ -20,6 +20,7 @@ from sfumato.attacks.inversion.view import Cut, FeatureView
 from sfumato.attacks.inversion.watch import Progress, Watch
 from sfumato.attacks.targets import Target, load_target
 from sfumato.cli.defending import Defending, chosen_defence, defending, split_settings
+from sfumato.cli.devices import device_from
 from sfumato.cli.experiment import INTERRUPTED
 from sfumato.cli.inversion_report import print_scores, write_results
 from sfumato.cli.invert_request import InvertRequest
@@ -109,7 +110,7 @@ def _bench(request: InvertRequest, console: Console) -> _Bench:
     if request.out.exists() and not request.out.is_dir():
         raise ValueError(f"--out must name a folder, got the file {request.out}")
     chosen = chosen_defence(request.defence, split_settings(request.defence, request.settings)[0])
-    device = _device(request.device)
+    device = device_from(request.device)
     model = find_model(request.model)
     own_height, own_width = native_size(model)
     originals, scaled = read_pictures(request.images, (request.height or own_height, request.width or own_width))
@@ -130,14 +131,6 @@ def _bench(request: InvertRequest, console: Console) -> _Bench:
         encoder=_encoder(model),
         defending=before,
     )
-
-
-def _device(name: str) -> torch.device:
-    if name not in ("auto", "cpu", "cuda"):
-        raise ValueError(f"--device must be auto, cpu or cuda, got {name!r}")
-    if name == "cuda" and not torch.cuda.is_available():
-        raise Unsupported("there is no accelerator that torch can use here: use --device cpu")
-    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 
 
 def _encoder(model: ModelFolder) -> "PictureEncoder | None":
