@@ -10,6 +10,7 @@ from sfumato.cli.experimenting import shard_from
 from sfumato.experiments.folder import claim_folder
 from sfumato.experiments.inversion_quality.computing import Workbench
 from sfumato.experiments.inversion_quality.plan import Table, cells_of, plan
+from sfumato.experiments.inversion_quality.report import Report, all_rows, finished_cells, write_report
 from sfumato.experiments.inversion_quality.running import run, shard_of
 from sfumato.experiments.inversion_quality.scale import scale_from
 from sfumato.models.folder import find_model
@@ -57,9 +58,15 @@ def run_inversion_study(request: InversionStudyRequest) -> None:
         cell.attack  # noqa: B018 - a setting out of range is found before anything is computed
     bench = Workbench(model=find_model(request.model), device=device_from(request.device), draws=scale.draws)
     claim_folder(request.out, Study(bench.model.unet_fingerprint))
+    known = finished_cells(all_rows(request.out, request.rows))
     if not request.tables_only:
-        number = run(cells, bench, request.out, (), console)
+        number = run(cells, bench, request.out, known, console)
         console.print(f"{number} cells computed; {request.out / 'rows'}", soft_wrap=True)
+    report = Report(tables=tables, rows=all_rows(request.out, request.rows), bench=bench)
+    if not report.begun:
+        console.print("No cell of these settings is there yet, so there are no tables: let the study run on.")
+        return
+    console.print("written: " + ", ".join(map(str, write_report(report, request.out))), soft_wrap=True)
 
 
 def _chosen(request: InversionStudyRequest, tables: dict[str, Table]) -> list[Table]:

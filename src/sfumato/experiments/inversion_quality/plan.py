@@ -30,13 +30,9 @@ class Entry:
     """One cell's place in a table."""
 
     arm: str
-    """What is compared: a method, with or without words, a number of steps."""
+    """Its line: a method, or one of two ways that are compared."""
+    column: str
     cell: Cell
-
-    @property
-    def cut(self) -> tuple[str, str]:
-        """Target and layer."""
-        return self.cell.target, self.cell.layer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,9 +43,9 @@ class Table:
     title: str
     entries: tuple[Entry, ...]
 
-    def cell(self, arm: str, cut: tuple[str, str]) -> Cell | None:
-        """The cell of an arm at a cut, if the table has one."""
-        return next((each.cell for each in self.entries if (each.arm, each.cut) == (arm, cut)), None)
+    def cell(self, arm: str, column: str) -> Cell | None:
+        """The cell of a place, if the table has one."""
+        return next((each.cell for each in self.entries if (each.arm, each.column) == (arm, column)), None)
 
     @property
     def arms(self) -> list[str]:
@@ -57,9 +53,9 @@ class Table:
         return list(dict.fromkeys(each.arm for each in self.entries))
 
     @property
-    def cuts(self) -> list[tuple[str, str]]:
+    def columns(self) -> list[str]:
         """In order."""
-        return list(dict.fromkeys(each.cut for each in self.entries))
+        return list(dict.fromkeys(each.column for each in self.entries))
 
 
 def plan(scale: Scale) -> dict[str, Table]:
@@ -87,12 +83,17 @@ def _seeds(count: int) -> tuple[int, ...]:
     return tuple(range(FIRST_SEED, FIRST_SEED + count))
 
 
+def column_of(cut: tuple[str, str]) -> str:
+    """How a column of one cut is headed."""
+    return " ".join(cut)
+
+
 def _entry(arm: str, cut: tuple[str, str], method: str, seeds: tuple[int, ...], **options: Any) -> Entry:
+    column = options.pop("column", column_of(cut))
     shape = {name: options.pop(name) for name in ("num_frames", "words", "by_background") if name in options}
     settings = tuple(sorted(options.items()))
-    return Entry(
-        arm=arm, cell=Cell(target=cut[0], layer=cut[1], method=method, settings=settings, seeds=seeds, **shape)
-    )
+    cell = Cell(target=cut[0], layer=cut[1], method=method, settings=settings, seeds=seeds, **shape)
+    return Entry(arm=arm, column=column, cell=cell)
 
 
 def _network(scale: Scale, epochs: int, queries: int | None = None) -> dict[str, Any]:
@@ -145,7 +146,8 @@ def _ablation(scale: Scale) -> Iterator[Entry]:
     for count in numbers("ablation_queries", scale.ablation_queries):
         for form in ("DO", "DB"):
             options = _network(scale, scale.epochs, count)
-            yield _entry(f"{form}, {count} questions", DEEP, BLACK_FORMS[form], _seeds(scale.pictures), **options)
+            column = f"{count} questions"
+            yield _entry(form, DEEP, BLACK_FORMS[form], _seeds(scale.pictures), column=column, **options)
 
 
 def _clips(scale: Scale) -> Iterator[Entry]:
@@ -185,7 +187,7 @@ def _black_words(scale: Scale) -> Iterator[Entry]:
 def _step_counts(scale: Scale) -> Iterator[Entry]:
     for count in numbers("step_counts", scale.step_counts):
         options = {"iterations": scale.count_iterations, "sampling_steps": count}
-        yield _entry(f"{count} steps", DEEP, "white-box", _seeds(scale.pictures), **options)
+        yield _entry("DMB", DEEP, "white-box", _seeds(scale.pictures), column=f"{count} steps", **options)
 
 
 def _full(scale: Scale) -> Iterator[Entry]:
