@@ -2,10 +2,17 @@
 
 from sfumato.attacks.base import RunView
 from sfumato.attacks.seen.base import Reader
+from sfumato.attacks.seen.homomorphic import HomomorphicReader
+from sfumato.attacks.seen.layer_split import LayerSplitReader
 from sfumato.attacks.seen.plain import PlainReader
+from sfumato.attacks.seen.prompt_set import PromptSetReader
+from sfumato.attacks.seen.strip_split import StripSplitReader
 from sfumato.errors import LacksInput
 
-READERS: dict[str, Reader] = {reader.protocol: reader for reader in (PlainReader(),)}
+READERS: dict[str, Reader] = {
+    reader.protocol: reader
+    for reader in (PlainReader(), LayerSplitReader(), StripSplitReader(), PromptSetReader(), HomomorphicReader())
+}
 
 
 def reader_of(view: RunView) -> Reader:
