@@ -95,6 +95,7 @@ def test_shards_then_tables_then_the_same_from_rows_alone(study, tmp_path: Path)
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_every_table(study, tmp_path: Path) -> None:
     code, _, err = study()
     assert code == 0, err

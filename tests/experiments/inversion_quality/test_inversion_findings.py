@@ -11,7 +11,7 @@ from sfumato.experiments.inversion_quality.measured import Measured, measured
 from sfumato.experiments.inversion_quality.plan import cells_of, plan
 from sfumato.experiments.inversion_quality.running import shard_of
 from sfumato.experiments.inversion_quality.scale import SCALES, Scale, scale_from
-from sfumato.experiments.inversion_quality.table_text import detail_table, layout_table, settings_lines
+from sfumato.experiments.inversion_quality.table_text import detail_table, layout_table, settings_lines, summary_table
 from sfumato.experiments.running import Shard
 
 
@@ -90,6 +90,9 @@ def test_findings_turn_with_the_rows() -> None:
         assert one.differences["psnr"].verdict == verdict
         assert one.differences["psnr"].mean == pytest.approx(high - low)
         assert one.num_pairs == 6
+        assert f"| {verdict} in 1 " in next(
+            line for line in summary_table([one]).splitlines() if "DMB is better than DB" in line
+        )
         assert found["DMB is better than DB at deep cuts", "white box, portraits-vit L3"].num_pairs == 0
         still = found[
             "depth is no protection: deep features still give pictures away",

@@ -111,7 +111,6 @@ class Workbench:
         return self._draws[key]
 
     def _group_rows(self, cell: Cell, group: Group, found: Inverted) -> list[InvertedRow]:
-        scores = {score.metric: score for score in found.scores}
         classes = self._encoder.class_probabilities(found.pictures)
         key = (cell.attack, (group.words,) if group.words else (), len(found.pictures), cell.num_frames)
         prior_classes = np.stack([self._encoder.class_probabilities(draw) for draw in self._draws[key]], axis=1)
@@ -134,14 +133,7 @@ class Workbench:
                 height=height,
                 width=width,
                 draws=self.draws,
-                psnr=float(scores["psnr"].guess[place]),
-                prior_psnr=float(scores["psnr"].prior_only[place]),
-                mean_absolute_psnr=float(scores["mean_absolute_psnr"].guess[place]),
-                prior_mean_absolute_psnr=float(scores["mean_absolute_psnr"].prior_only[place]),
-                ssim=float(scores["ssim"].guess[place]),
-                prior_ssim=float(scores["ssim"].prior_only[place]),
-                attributes=float(scores["attributes"].guess[place]),
-                prior_attributes=float(scores["attributes"].prior_only[place]),
+                **_scores_of(found, place),
                 classes=classes[place].tolist(),
                 prior_classes=prior_classes[place].ravel().tolist(),
                 losses=thinned(found.guess.losses, place),
@@ -154,6 +146,15 @@ class Workbench:
             )
             for place, picture in enumerate(found.pictures)
         ]
+
+
+def _scores_of(found: Inverted, place: int) -> dict[str, float]:
+    """One picture's scores, and those of guesses without features, as a row names them."""
+    return {
+        column: float(values[place])
+        for score in found.scores
+        for column, values in ((score.metric, score.guess), (f"prior_{score.metric}", score.prior_only))
+    }
 
 
 def thinned(losses: Tensor | None, place: int) -> list[float]:

@@ -14,7 +14,7 @@ from sfumato.experiments.inversion_quality.cells import Cell
 from sfumato.experiments.inversion_quality.computing import Workbench
 from sfumato.experiments.inversion_quality.findings import findings
 from sfumato.experiments.inversion_quality.measured import METRICS, Measured, measured
-from sfumato.experiments.inversion_quality.plan import Table
+from sfumato.experiments.inversion_quality.plan import Entry, Table
 from sfumato.experiments.inversion_quality.published import PAPER_CUTS, published
 from sfumato.experiments.inversion_quality.running import row_store
 from sfumato.experiments.inversion_quality.side_by_side import panels
@@ -26,6 +26,7 @@ from sfumato.experiments.inversion_quality.table_text import (
     layout_table,
     paper_figure,
     settings_lines,
+    summary_table,
 )
 from sfumato.files import write_whole
 
@@ -146,53 +147,59 @@ def _findings_text(report: Report) -> str:
         "# Feature inversion: which of the paper's claims hold here",
         _HOW_TO_TELL,
     ]
-    for claim, group in groupby(findings(report.tables, report.find), key=lambda each: each.claim):
+    found = findings(report.tables, report.find)
+    parts.append(summary_table(found))
+    for claim, group in groupby(found, key=lambda each: each.claim):
         parts += [f"## {claim[0].upper()}{claim[1:]}", findings_table(list(group))]
     return "\n\n".join(parts) + "\n"
 
 
 def _lines(report: Report) -> Iterator[dict[str, Any]]:
+    """A figure a line."""
     for table in report.begun:
         for entry in table.entries:
-            found = report.find(entry.cell)
-            if found is None:
-                continue
-            paper = published(table.key, entry.column, entry.arm)
-            about = {
-                "table": table.key,
-                "method": entry.arm,
-                "column": entry.column,
-                "target": entry.cell.target,
-                "layer": entry.cell.layer,
-                "attack": entry.cell.method,
-                "settings": found.frame["settings"][0],
-                "pictures": entry.cell.num_pictures,
-                "seconds": found.seconds,
-                "commit": found.commit,
-                "paper_cut": PAPER_CUTS.get(table.key, {}).get(entry.column),
-            }
-            for name, shown in METRICS.items():
-                ends = found.leakage_interval(name)
-                yield {
-                    **about,
-                    "metric": name,
-                    "value": found.mean(name),
-                    "prior_only": found.prior_mean(name),
-                    "leakage": float(found.leakage(name).mean()),
-                    "leakage_low": ends.low if ends else None,
-                    "leakage_high": ends.high if ends else None,
-                    "paper": paper_figure(shown, paper),
-                }
-            yield {
-                **about,
-                "metric": "inception_score_portraits",
-                "value": found.inception,
-                "prior_only": found.prior_inception,
-                "leakage": found.inception - found.prior_inception,
-                "leakage_low": None,
-                "leakage_high": None,
-                "paper": paper_figure(INCEPTION, paper),
-            }
+            if found := report.find(entry.cell):
+                about = _about(table, entry, found)
+                paper = published(table.key, entry.column, entry.arm)
+                for line in _figures(found):
+                    yield {**about, **line, "paper": paper_figure(METRICS.get(line["metric"], INCEPTION), paper)}
+
+
+def _about(table: Table, entry: Entry, found: Measured) -> dict[str, Any]:
+    return {
+        "table": table.key,
+        "method": entry.arm,
+        "column": entry.column,
+        "target": entry.cell.target,
+        "layer": entry.cell.layer,
+        "attack": entry.cell.method,
+        "settings": found.frame["settings"][0],
+        "pictures": entry.cell.num_pictures,
+        "seconds": found.seconds,
+        "commit": found.commit,
+        "paper_cut": PAPER_CUTS.get(table.key, {}).get(entry.column),
+    }
+
+
+def _figures(found: Measured) -> Iterator[dict[str, Any]]:
+    for name in METRICS:
+        ends = found.leakage_interval(name)
+        yield {
+            "metric": name,
+            "value": found.mean(name),
+            "prior_only": found.prior_mean(name),
+            "leakage": float(found.leakage(name).mean()),
+            "leakage_low": ends.low if ends else None,
+            "leakage_high": ends.high if ends else None,
+        }
+    yield {
+        "metric": "inception_score_portraits",
+        "value": found.inception,
+        "prior_only": found.prior_inception,
+        "leakage": found.inception - found.prior_inception,
+        "leakage_low": None,
+        "leakage_high": None,
+    }
 
 
 def _several(names: Iterator[str]) -> str:

@@ -14,8 +14,8 @@ from sfumato.experiments.panels import Panel, Picture, Words, draw
 from sfumato.experiments.rows import from_png
 
 Find = Callable[[Cell], Measured | None]
-_ROWS: Final = 3
-"""Portraits of a panel, or frames of the first clip."""
+_ROWS, _MOST_PICTURES = (2, 4), 24
+"""Portraits of a panel, or frames of the first clip: so many that there are not too many pictures to open."""
 _TITLES: Final = {
     "1": "White box: every method at every cut",
     "4": "Black box: every method at every cut",
@@ -56,7 +56,8 @@ def _panel(table: Table, columns: list[_Column], size: tuple[int, int]) -> bytes
     originals = _originals(columns[0].entry.cell, size)
     worded = any(each.entry.cell.words for each in columns)
     rows: list[list[Panel]] = []
-    for place in range(min(_ROWS, *(len(each.found.frame) for each in columns))):
+    count = min(max(_ROWS[0], _MOST_PICTURES // (1 + len(columns))), _ROWS[1])
+    for place in range(min(count, *(len(each.found.frame) for each in columns))):
         row: list[Panel] = [Words(text=_words(columns, place))] if worded else []
         rows.append([*row, Picture(pixels=originals[place]), *(_guess(each.found, place) for each in columns)])
     headings = [*([""] if worded else []), "original", *(_heading(each.entry) for each in columns)]

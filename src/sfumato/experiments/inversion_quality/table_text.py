@@ -1,10 +1,10 @@
 """Tables in the paper's layout, and what stands behind each of their cells."""
 
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, get_args
 
 from sfumato.experiments.inversion_quality.cells import Cell
-from sfumato.experiments.inversion_quality.findings import COMPARED, Difference, Finding
+from sfumato.experiments.inversion_quality.findings import COMPARED, Difference, Finding, Verdict
 from sfumato.experiments.inversion_quality.measured import METRICS, Measured
 from sfumato.experiments.inversion_quality.plan import Entry, Table
 from sfumato.experiments.inversion_quality.published import PAPER_CUTS, SECTION_GAINS, Published, published
@@ -61,6 +61,17 @@ def findings_table(findings: Sequence[Finding]) -> str:
         ]
         for each in findings
     ]
+    return markdown_table(heads, lines, [False, True, False, False, False])
+
+
+def summary_table(findings: Sequence[Finding]) -> str:
+    """For each claim how many of its comparisons bear it out, by metric; those that are not computed are left out."""
+    claims = dict.fromkeys(each.claim for each in findings)
+    lines = []
+    for claim in claims:
+        compared = [each for each in findings if each.claim == claim and each.num_pairs]
+        lines.append([claim, str(len(compared)), *(_counted(compared, metric) for metric in COMPARED)])
+    heads = ["claim", "compared", *(METRICS[metric] for metric in COMPARED)]
     return markdown_table(heads, lines, [False, True, False, False, False])
 
 
@@ -150,3 +161,9 @@ def _told(found: Difference | None) -> str:
     if found is None:
         return "cannot be told"
     return f"{found.mean:+.2f}{in_brackets(found.interval, 2)}: {found.verdict}"
+
+
+def _counted(findings: Sequence[Finding], metric: str) -> str:
+    verdicts = [each.differences[metric].verdict for each in findings if metric in each.differences]
+    told = [f"{verdict} in {verdicts.count(verdict)}" for verdict in get_args(Verdict) if verdict in verdicts]
+    return ", ".join(told) or "cannot be told"
