@@ -31,6 +31,13 @@ def test_features_count_over_all_tensors_each_picture_alone():
     torch.testing.assert_close(feature_distance(found, wanted, 2, "mean"), torch.tensor([10.0, 5.0]) / 7)
 
 
+def test_a_relative_distance_does_not_depend_on_the_size_of_features():
+    found, wanted = (torch.tensor([[1.0, 2.0], [0.0, 0.0]]),), (torch.tensor([[3.0, 4.0], [0.0, 0.0]]),)
+    assert feature_distance(found, wanted, 2, "relative").tolist() == [pytest.approx(8 / 25), 0.0]
+    larger = tuple(1000 * part for part in found), tuple(1000 * part for part in wanted)
+    assert feature_distance(*larger, 2, "relative").tolist() == [pytest.approx(8 / 25), 0.0]
+
+
 def test_features_of_another_shape_are_refused():
     with pytest.raises(ValueError, match=r"gives features of shapes .* and the view holds .*: take both at one layer"):
         feature_distance((torch.zeros(2, 3),), (torch.zeros(2, 4),), 2)

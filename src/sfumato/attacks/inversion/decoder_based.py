@@ -40,7 +40,9 @@ class DecoderBased(InversionMethod):
     learning_rate: float = setting(0.1, "of Adam")
     tv_weight: float = setting(1.0, "of total variation, lambda_s")
     frame_weight: float = setting(5.0, "of the distance of a frame's latent to its clip's mean, lambda_c")
-    feature_norm: FeatureNorm = setting("mean", "feature loss as a sum over values, or their mean")
+    feature_norm: FeatureNorm = setting(
+        "mean", "feature loss as a sum over values, their mean, or relative to the features' own"
+    )
     patience: int = setting(0, "iterations without a gain after which a picture is finished; 0 never", names_task=False)
     min_gain: float = setting(0.001, "share by which a loss must fall to count as a gain", names_task=False)
 

@@ -199,7 +199,7 @@ class InversionNetworkAttack(InversionMethod):
             "method": self.name,
             "settings": settings,
             "cut": asdict(view.cut),
-            "model": view.model.unet_fingerprint,
+            "model": view.model.fingerprint,
             "size": view.picture_size,
             "frames": view.num_frames,
             "worded": any(self.priors(view)),

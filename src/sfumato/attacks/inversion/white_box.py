@@ -46,7 +46,9 @@ class WhiteBox(InversionMethod):
     text_alpha: float = setting(1.0, "of the text term, in [1, 2]")
     text_term: TextTerm = setting("published", "Eq. 8 as printed, or the negentropy that it is named after")
     frame_weight: float = setting(5.0, "of the distance of a frame's latent to its clip's mean, lambda_c")
-    feature_norm: FeatureNorm = setting("sum", "feature loss as a sum over values, or their mean")
+    feature_norm: FeatureNorm = setting(
+        "sum", "feature loss as a sum over values, their mean, or relative to the features' own"
+    )
     trial_iterations: int = setting(100, "steps of Adam for each of several priors before the best goes on")
     patience: int = setting(0, "iterations without a gain after which a picture is finished; 0 never", names_task=False)
     min_gain: float = setting(0.001, "share by which a loss must fall to count as a gain", names_task=False)
