@@ -95,6 +95,11 @@ class ModelFolder:
         """The same over the autoencoder's: models that have one in common have their latents in common."""
         return self._fingerprint("vae")
 
+    @cached_property
+    def fingerprint(self) -> str:
+        """Of what makes its pictures: the U-Net's, or the autoencoder's of a folder with nothing else."""
+        return self.unet_fingerprint if self.has("unet") else self.vae_fingerprint
+
     def _fingerprint(self, component: str) -> str:
         digest = hashlib.sha256()
         config = {k: v for k, v in self.config(component).items() if not k.startswith("_") or k == "_class_name"}

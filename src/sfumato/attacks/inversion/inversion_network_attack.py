@@ -71,7 +71,7 @@ class InversionNetworkAttack(InversionMethod):
     held_out: float = setting(0.125, "share of the queries that judges the network and does not train it")
     channels: int = setting(48, "of the first level of black-box's network; all forms have as many parameters")
     tv_weight: float = setting(1.0, "of total variation, lambda_s")
-    picture_norm: FeatureNorm = setting("sum", "picture loss as a sum over values, or their mean")
+    picture_norm: FeatureNorm = setting("sum", "picture loss as a sum over values, their mean, or relative")
     mix_frames: bool = setting(True, "clips: mix the frames' features by a pointwise convolution")
     at_once: int = setting(8, "pictures that are made in one go while training", names_task=False)
 

@@ -139,12 +139,14 @@ def load_frozen_decoder(model: ModelFolder, device: torch.device | str = "cpu") 
 
 
 def latent_shape(model: ModelFolder, picture_size: tuple[int, int]) -> tuple[int, int, int]:
-    """Channels, rows and columns of the latent of a picture.
+    """Channels, rows and columns of the latent of a picture; of a model with a decoder alone, what that takes.
 
     Raises:
         Unsupported: the model makes no pictures of this size.
     """
-    factor, levels = scale_factor_of(model), len(model.config("unet")["block_out_channels"])
+    factor, levels = scale_factor_of(model), 1
+    if has_unet := model.has("unet"):
+        levels = len(model.config("unet")["block_out_channels"])
     multiple = factor * 2 ** (levels - 1)
     if any(side < multiple or side % multiple for side in picture_size):
         raise Unsupported(
@@ -152,11 +154,18 @@ def latent_shape(model: ModelFolder, picture_size: tuple[int, int]) -> tuple[int
             f"{picture_size[0]} x {picture_size[1]}; scale the pictures"
         )
     height, width = picture_size
-    return int(model.config("unet")["in_channels"]), height // factor, width // factor
+    channels = model.config("unet")["in_channels"] if has_unet else model.config("vae")["latent_channels"]
+    return int(channels), height // factor, width // factor
 
 
 def native_size(model: ModelFolder) -> tuple[int, int]:
-    """Height and width of the pictures that a model was made for."""
+    """Height and width of the pictures that a model was made for.
+
+    Raises:
+        Unsupported: it does not say.
+    """
+    if not model.has("unet"):
+        raise Unsupported(f"model {model.name!r} has no U-Net and is for no size of its own: give height and width")
     found = model.config("unet")["sample_size"]
     rows, columns = (found, found) if isinstance(found, int) else found
     return rows * scale_factor_of(model), columns * scale_factor_of(model)

@@ -107,7 +107,7 @@ class InversionMethod(ABC):
             "method": self.name,
             "settings": settings,
             "cut": asdict(view.cut),
-            "model": view.model.unet_fingerprint,
+            "model": view.model.fingerprint,
             "priors": view.priors,
             "frames": view.num_frames,
             "features": digest.hexdigest(),
