@@ -43,8 +43,9 @@ def write_results(
     _write(request.out / "losses.png", loss_curves(found, names))
     report = {
         "sfumato": VERSION,
-        "model": {"name": model.name, "fingerprint": model.unet_fingerprint},
+        "model": {"name": model.name, "fingerprint": model.fingerprint},
         "target": found[0].cut.target,
+        "weights": None if request.weights is None else str(request.weights),
         "pictures": list(request.images),
         "picture_size": list(originals.shape[1:3]),
         "frames": request.num_frames,

@@ -19,8 +19,12 @@ def invert(
         ),
     ] = None,
     target: Annotated[
-        str, typer.Option(help="The network that is cut: a bundled name, a folder, or a hub name.")
+        str,
+        typer.Option(help="The network that is cut: a bundled name, a folder, a hub name, or FILE.py:FUNCTION."),
     ] = "portraits-resnet",
+    weights: Annotated[
+        Path | None, typer.Option(help="Handed to the function of a target FILE.py:FUNCTION, which runs it.")
+    ] = None,
     layer: Annotated[
         list[str] | None, typer.Option(help="The cut: 8 and L8 are the paper's name, or a layer's path; repeatable.")
     ] = None,
@@ -62,7 +66,7 @@ def invert(
         typer.Option(
             "--list-layers",
             metavar="MODEL",
-            help="Show where a target can be cut: a bundled name such as portraits-resnet, a folder, or a hub name.",
+            help="Show where a target can be cut: a name such as portraits-resnet, a folder, or FILE.py:FUNCTION.",
         ),
     ] = None,
     all_layers: Annotated[
@@ -90,7 +94,7 @@ def invert(
     the same command goes on from there.
     """
     if list_layers is not None:
-        print_layers(list_layers, height=height, width=width, all_layers=all_layers, format=format)
+        print_layers(list_layers, weights=weights, height=height, width=width, all_layers=all_layers, format=format)
         return
     if show_settings is not None:
         from sfumato.cli.invert_settings import print_settings
@@ -114,6 +118,7 @@ def invert(
         InvertRequest(
             images=images,
             target=target,
+            weights=weights,
             layers=list(dict.fromkeys(layer)),
             methods=list(dict.fromkeys(method or ["white-box"])),
             priors=list(dict.fromkeys(prior or [])),

@@ -3,6 +3,7 @@
 import json
 from dataclasses import asdict
 from math import prod
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
@@ -14,11 +15,14 @@ if TYPE_CHECKING:
     from sfumato.attacks.targets import Layer
 
 
-def print_layers(model: str, *, height: int | None, width: int | None, all_layers: bool, format: Format) -> None:
+def print_layers(
+    model: str, *, weights: Path | None, height: int | None, width: int | None, all_layers: bool, format: Format
+) -> None:
     """Prints the layers of a target, in the order they end.
 
     Args:
-        model: bundled name, folder or hub name.
+        model: bundled name, folder, hub name, or FILE.py:FUNCTION.
+        weights: for such a function.
         height: of the pictures, in pixels; the target's own without.
         width: as `height`.
         all_layers: of a family that the paper names, also the layers that it does not.
@@ -29,7 +33,7 @@ def print_layers(model: str, *, height: int | None, width: int | None, all_layer
     """
     from sfumato.attacks.targets import load_target
 
-    target = load_target(model)
+    target = load_target(model, weights)
     own_height, own_width = target.picture_size
     layers = target.layers((height or own_height, width or own_width))
     if not all_layers and any(_is_named(layer) for layer in layers):

@@ -11,6 +11,7 @@ class InvertRequest:
 
     images: Sequence[str]
     target: str
+    weights: Path | None
     layers: Sequence[str]
     methods: Sequence[str]
     priors: Sequence[str]

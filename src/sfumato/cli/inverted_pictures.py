@@ -10,7 +10,8 @@ from PIL import Image, UnidentifiedImageError
 
 from sfumato.errors import Unsupported
 
-_PAINTED = "painted:"
+PAINTED = "painted:"
+"""Before the seed of a portrait of the painter's."""
 
 
 def read_pictures(names: Sequence[str], size: tuple[int, int]) -> tuple[NDArray[np.uint8], list[str]]:
@@ -27,7 +28,7 @@ def read_pictures(names: Sequence[str], size: tuple[int, int]) -> tuple[NDArray[
         ValueError: a file that is no picture, or one of another mode than RGB.
         Unsupported: the painter is not installed.
     """
-    read = [_painted(name, size) if name.startswith(_PAINTED) else _read(name) for name in names]
+    read = [_painted(name, size) if name.startswith(PAINTED) else _read(name) for name in names]
     scaled = [name for name, picture in zip(names, read, strict=True) if picture.size != (size[1], size[0])]
     return np.stack([np.asarray(_fitted(picture, size)) for picture in read]), scaled
 
@@ -48,9 +49,9 @@ def _read(name: str) -> Image.Image:
 
 
 def _painted(name: str, size: tuple[int, int]) -> Image.Image:
-    seed = name.removeprefix(_PAINTED)
+    seed = name.removeprefix(PAINTED)
     if not seed.isdecimal():
-        raise ValueError(f"{_PAINTED}SEED needs a whole number, got {name!r}")
+        raise ValueError(f"{PAINTED}SEED needs a whole number, got {name!r}")
     try:
         from sfumato.portraits.samples import sample
     except ImportError as error:

@@ -1,6 +1,6 @@
 """The run behind ``sfumato invert``: every method at every cut, with what is there written after each."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -18,14 +18,15 @@ from sfumato.attacks.inversion.latent_chain import native_size
 from sfumato.attacks.inversion.method import InversionMethod, enough_memory
 from sfumato.attacks.inversion.view import Cut, FeatureView
 from sfumato.attacks.inversion.watch import Progress, Watch
-from sfumato.attacks.targets import Target, load_target
+from sfumato.attacks.targets import Target, bundled_targets, load_target
+from sfumato.attacks.targets.naming import short_names
 from sfumato.cli.defending import Defending, chosen_defence, defending, split_settings
 from sfumato.cli.devices import device_from
 from sfumato.cli.experiment import INTERRUPTED
 from sfumato.cli.inversion_report import print_scores, write_results
 from sfumato.cli.invert_request import InvertRequest
 from sfumato.cli.invert_settings import methods_from
-from sfumato.cli.inverted_pictures import read_pictures
+from sfumato.cli.inverted_pictures import PAINTED, read_pictures
 from sfumato.errors import Unsupported
 from sfumato.models.folder import ModelFolder, find_model
 
@@ -51,7 +52,8 @@ class _Bench:
     def view(self, layer: str) -> FeatureView:
         """The view of all pictures at one cut."""
         height, width = self.originals.shape[1:3]
-        cut = self.target.cut(f"L{layer}" if layer.isdecimal() else layer, (height, width))
+        name = f"L{layer}" if layer.isdecimal() and short_names(self.target.network) else layer
+        cut = self.target.cut(name, (height, width))
         # The function that goes into the view holds on to the network only, not to the pictures.
         preprocess = self.target.preprocess
         pictures = torch.from_numpy(self.originals).permute(0, 3, 1, 2).to(self.device).float() / 255
@@ -59,7 +61,7 @@ class _Bench:
             view = white_box_view(
                 pictures,
                 lambda batch: cut.first(preprocess(batch)),
-                cut=Cut(target=self.target.name, layer=f"L{layer}" if layer.isdecimal() else layer),
+                cut=Cut(target=self.target.name, layer=name),
                 model=self.model,
                 priors=self.request.priors,
                 num_frames=self.request.num_frames,
@@ -112,12 +114,11 @@ def _bench(request: InvertRequest, console: Console) -> _Bench:
     chosen = chosen_defence(request.defence, split_settings(request.defence, request.settings)[0])
     device = device_from(request.device)
     model = find_model(request.model)
-    own_height, own_width = native_size(model)
-    originals, scaled = read_pictures(request.images, (request.height or own_height, request.width or own_width))
+    originals, scaled = read_pictures(request.images, _size(request, model))
     if scaled:
         height, width = originals.shape[1:3]
         console.print(f"[yellow]Note:[/] scaled to {height} x {width}, which the model makes: {', '.join(scaled)}")
-    target = load_target(request.target)
+    target = load_target(request.target, request.weights)
     target.network.to(device)
     height, width = originals.shape[1:3]
     before = defending(chosen, target, (height, width), request.seed)
@@ -128,17 +129,26 @@ def _bench(request: InvertRequest, console: Console) -> _Bench:
         target=target,
         model=model,
         device=device,
-        encoder=_encoder(model),
+        encoder=_encoder(model, target, request.images),
         defending=before,
     )
 
 
-def _encoder(model: ModelFolder) -> "PictureEncoder | None":
-    """Reads attributes of what the bundled models paint, and of nothing else."""
+def _size(request: InvertRequest, model: ModelFolder) -> tuple[int, int]:
+    """Height and width of the pictures: as asked for, or the model's own."""
+    if request.height is not None and request.width is not None:
+        return request.height, request.width
+    height, width = native_size(model)
+    return request.height or height, request.width or width
+
+
+def _encoder(model: ModelFolder, target: Target, images: Sequence[str]) -> "PictureEncoder | None":
+    """Reads attributes of portraits and of nothing else: the bundled encoder knows no other pictures."""
     from sfumato.models.folder import BUNDLED
     from sfumato.models.picture_encoder import PictureEncoder
 
-    return PictureEncoder() if model.path.is_relative_to(BUNDLED) else None
+    portraits = target.name in bundled_targets() or all(name.startswith(PAINTED) for name in images)
+    return PictureEncoder() if portraits and model.path.is_relative_to(BUNDLED) else None
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from torch import nn
 from sfumato.attacks.targets.attributes import AttributeHeads, heads_of
 from sfumato.attacks.targets.cut import CutModel
 from sfumato.attacks.targets.layers import Layer, layers_of
+from sfumato.attacks.targets.own import is_own, made_by
 from sfumato.attacks.targets.preprocessing import Exactly, Preprocessing, ShortestEdge, preprocessing_of
 from sfumato.attacks.targets.traced import TracedNetwork, as_it_is
 from sfumato.errors import ModelError, Unsupported
@@ -78,19 +79,26 @@ def bundled_targets() -> list[str]:
     return sorted(file.parent.name for file in BUNDLED.glob("*/preprocessor_config.json"))
 
 
-def load_target(name_or_dir: str | Path) -> Target:
-    """Loads a classifier, a CLIP picture encoder (end to end: its projected embedding) or a detector.
+def load_target(name_or_dir: str | Path, weights: Path | None = None) -> Target:
+    """Loads a classifier, a CLIP picture encoder (end to end: its projected embedding) or a detector, or one's own.
 
     Detectors whose backbone is transformers' own ResNet can be loaded (RT-DETR, and DETR saved with
     `use_timm_backbone=False`); for others `timm` would be needed. A detector's result is its logits and boxes.
 
     Args:
-        name_or_dir: a bundled name, a folder in transformers' layout, or a hub name (downloaded once, then cached).
+        name_or_dir: a bundled name, a folder in transformers' layout, a hub name (downloaded once, then cached), or
+            FILE.py:FUNCTION or MODULE:FUNCTION, whose code is run and makes a `Target`.
+        weights: for such a function, its argument.
 
     Raises:
-        ModelError: nothing of that name, or an incomplete or damaged one.
+        ModelError: nothing of that name, an incomplete or damaged one, or a function that fails.
         Unsupported: a model of another kind, or a processor that cannot be differentiated through.
+        ValueError: weights for a target that takes none, or none for a function that wants them.
     """
+    if is_own(str(name_or_dir)) and not Path(name_or_dir).is_dir():
+        return _own_target(str(name_or_dir), weights)
+    if weights is not None:
+        raise ValueError(f"weights are for targets named FILE.py:FUNCTION, and {str(name_or_dir)!r} brings its own")
     folder, name = find_folder(name_or_dir, "target", bundled_targets(), _HUB_PATTERNS)
     config = _read(folder / "config.json", name)
     kind, read = _kind_of(config, name)
@@ -104,6 +112,17 @@ def load_target(name_or_dir: str | Path) -> Target:
         read=read,
         heads=heads_of(network.config.id2label) if kind.endswith("ImageClassification") else None,
     )
+
+
+def _own_target(name: str, weights: Path | None) -> Target:
+    target = made_by(name, weights)
+    if not isinstance(target, Target):
+        raise ModelError(
+            f"target {name!r} cannot be used: its function must return a sfumato.attacks.targets.Target, got "
+            f"{type(target).__name__}"
+        )
+    target.network.requires_grad_(False).eval()
+    return target
 
 
 def _read(file: Path, name: str) -> dict[str, Any]:
