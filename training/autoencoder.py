@@ -24,6 +24,8 @@ THUMBNAIL_WEIGHT = 0.02
 COLOUR_AXES = torch.tensor([[0.299, 0.587, 0.114], [-0.169, -0.331, 0.5], [0.5, -0.419, -0.081]])
 AXIS_GAINS = torch.tensor([4.4, 10.8, 10.4])
 DETAIL_WEIGHT = 0.02
+HELD_OUT = 64
+"""Pictures at the end that are not learned from; the PSNR that is printed is theirs."""
 
 
 def build() -> AutoencoderTiny:
@@ -78,24 +80,23 @@ def crops(pictures: np.ndarray, generator: np.random.Generator, count: int, side
     return torch.from_numpy(batch).permute(0, 3, 1, 2).float().div(255)
 
 
-def train(total: int, threads: int, rate: float) -> None:
-    """Adam with a cosine rate; resumes from `runs/autoencoder.pt`."""
+def train(name: str, model: AutoencoderTiny, pictures: np.ndarray, total: int, threads: int, rate: float) -> None:
+    """Adam with a cosine rate; resumes from `runs/<name>.pt`."""
     torch.set_num_threads(threads)
     torch.manual_seed(0)
-    model = build().to(memory_format=torch.channels_last)
+    model.to(memory_format=torch.channels_last)
     optimizer = torch.optim.Adam(model.parameters(), lr=rate, betas=(0.9, 0.99))
     first = 0
-    if state := workbench.load_checkpoint("autoencoder"):
+    if state := workbench.load_checkpoint(name):
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         first = state["step"]
-    pictures = np.load(workbench.RUNS / "pictures.npy", mmap_mode="r")
-    curve = workbench.LossCurve("autoencoder", first_step=first)
-    for step, _ in workbench.steps(first, total, "autoencoder"):
+    curve = workbench.LossCurve(name, first_step=first)
+    for step, _ in workbench.steps(first, total, name):
         decayed = rate * (0.51 + 0.49 * np.cos(np.pi * step / total))
         for group in optimizer.param_groups:
             group["lr"] = decayed * min(1.0, (step + 1) / 100)
-        batch = crops(pictures, np.random.default_rng((1, step)), 12)
+        batch = crops(pictures[:-HELD_OUT], np.random.default_rng((1, step)), 12)
         with torch.autocast("cpu", torch.bfloat16):
             loss = loss_of(model, batch.contiguous(memory_format=torch.channels_last))
         optimizer.zero_grad()
@@ -105,8 +106,8 @@ def train(total: int, threads: int, rate: float) -> None:
         curve.add(step, loss.item())
         if (step + 1) % 500 == 0 or step + 1 == total:
             state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step + 1}
-            workbench.save_checkpoint("autoencoder", state)
-            print(f"step {step + 1}: {psnr(model, pictures[-64:]):.2f} dB", flush=True)
+            workbench.save_checkpoint(name, state)
+            print(f"step {step + 1}: {psnr(model, pictures[-HELD_OUT:]):.2f} dB", flush=True)
     curve.draw()
 
 
@@ -156,7 +157,8 @@ def main() -> None:
         made = AutoencoderTiny.from_pretrained(workbench.BUNDLED / "vae") if arguments.bundled else trained()
         encode(made, arguments.threads)
     else:
-        train(arguments.steps, arguments.threads, arguments.rate)
+        pictures = np.load(workbench.RUNS / "pictures.npy", mmap_mode="r")
+        train("autoencoder", build(), pictures, arguments.steps, arguments.threads, arguments.rate)
 
 
 if __name__ == "__main__":
