@@ -1,0 +1,194 @@
+"""Six photographs inverted from the features of SqueezeNet 1.1 at three cuts, by five methods.
+
+    python docs/results/photographs/photographs.py kodim03.png … --squeezenet squeezenet1_1.pt --out found
+
+from the repository, after `training/photographs.py`. Runs one `sfumato invert` for each group of methods with settings
+in common, prints it, and goes on where it was stopped; then writes `photographs.md`, `photographs.csv` and a panel a
+cut from their reports. Start it anew for other settings than those in RUNS.
+"""
+
+import argparse
+import csv
+import json
+import shlex
+import subprocess
+import sys
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from sfumato.cli.inverted_pictures import read_pictures
+from sfumato.experiments.panels import Panel, Picture, Words, draw
+
+ROOT = Path(__file__).parents[3]
+LAYERS = ("features.4", "features.7", "features.12")
+SIDE = 128
+QUALITY = 88
+METRICS = ("psnr", "ssim")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One command."""
+
+    name: str
+    model: str
+    """`portraits`, or `photographs` for the decoder that training/photographs.py makes."""
+    methods: tuple[str, ...]
+    settings: tuple[str, ...]
+
+
+RUNS = (
+    Run(
+        name="direct",
+        model="photographs",
+        methods=("direct",),
+        settings=("feature_norm=relative", "tv_weight=3", "learning_rate=0.05", "iterations=300"),
+    ),
+    Run(
+        name="decoder-photographs",
+        model="photographs",
+        methods=("decoder",),
+        settings=("feature_norm=relative", "tv_weight=3", "iterations=150"),
+    ),
+    Run(
+        name="decoder-portraits",
+        model="portraits",
+        methods=("decoder",),
+        settings=("feature_norm=relative", "tv_weight=3", "iterations=150"),
+    ),
+    Run(
+        name="diffusion-portraits",
+        model="portraits",
+        methods=("white-box",),
+        settings=("feature_norm=relative", "tv_weight=3", "iterations=80", "sampling_steps=3"),
+    ),
+    Run(
+        name="network-direct",
+        model="photographs",
+        methods=("black-box-direct",),
+        settings=("questions=QUESTIONS", "queries=768", "epochs=8"),
+    ),
+    Run(
+        name="network-decoder",
+        model="photographs",
+        methods=("black-box-decoder",),
+        settings=("questions=QUESTIONS", "queries=384", "epochs=8"),
+    ),
+)
+
+
+def command(run: Run, arguments: argparse.Namespace) -> list[str]:
+    """The `sfumato invert` of a run."""
+    model = str(arguments.decoder) if run.model == "photographs" else run.model
+    settings = [each.replace("QUESTIONS", str(arguments.questions)) for each in run.settings]
+    words = [sys.executable, "-m", "sfumato", "invert", *map(str, arguments.pictures), "--height", str(SIDE)]
+    words += ["--width", str(SIDE), "--target", f"{ROOT / 'examples/own_network.py'}:squeezenet"]
+    words += ["--weights", str(arguments.squeezenet), "--model", model, "--out", str(arguments.out / run.name)]
+    words += [word for layer in LAYERS for word in ("--layer", layer)]
+    words += [word for method in run.methods for word in ("--method", method)]
+    return words + [word for pair in settings for word in ("--set", pair)]
+
+
+def finished(run: Run, out: Path) -> dict[str, Any] | None:
+    """The report of a run that came to its end."""
+    file = out / run.name / "report.json"
+    report = json.loads(file.read_text()) if file.exists() else {"runs": []}
+    done = len(report["runs"]) == len(LAYERS) * len(run.methods) and all(each["finished"] for each in report["runs"])
+    return report if done else None
+
+
+def row(run: Run, found: dict[str, Any]) -> dict[str, Any]:
+    """One line of the table."""
+    columns: dict[str, Any] = {"cut": found["layer"], "method": found["method"], "model": run.model}
+    for metric in METRICS:
+        score = found["scores"][metric]
+        columns[metric], columns[f"{metric}_prior_only"] = score["guess"], score["prior_only"]
+        columns[f"{metric}_leakage"] = score["leakage"]
+        columns[f"{metric}_low"], columns[f"{metric}_high"] = score["interval"]
+    return columns | {"seconds": found["seconds"], "settings": " ".join(run.settings)}
+
+
+def score(found: dict[str, Any], metric: str, places: int) -> str:
+    """A guess's score with the prior's, and leakage with its interval, as two cells."""
+    names = ("", "_prior_only", "_leakage", "_low", "_high")
+    guess, prior, leakage, low, high = (f"{found[metric + name]:.{places}f}" for name in names)
+    return f"{guess} ({prior}) | {leakage} [{low}, {high}]"
+
+
+def table(rows: list[dict[str, Any]], num_pictures: int) -> str:
+    """Markdown."""
+    lines = [
+        f"SqueezeNet 1.1, {num_pictures} photographs of {SIDE} x {SIDE} pixels. In brackets what the same attacker "
+        "guesses without features; leakage is the difference, in square brackets where its mean lies in 95 of 100 such "
+        "sets of photographs.",
+        "",
+        "| cut | method | public model | PSNR, dB | leakage, dB | SSIM | leakage | seconds |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for each in sorted(rows, key=lambda each: LAYERS.index(each["cut"])):
+        scores = " | ".join(score(each, metric, places) for metric, places in zip(METRICS, (1, 2), strict=True))
+        lines.append(f"| {each['cut']} | `{each['method']}` | {each['model']} | {scores} | {each['seconds']:.0f} |")
+    lines += ["", "| run | `--set` |", "|---|---|"]
+    lines += [
+        f"| {', '.join(run.methods)}, {run.model} | {', '.join(f'`{s}`' for s in run.settings)} |" for run in RUNS
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def panel(layer: str, reports: dict[Run, dict[str, Any]], pictures: list[str], out: Path) -> bytes:
+    """Each photograph and what every method made of its features, as JPEG."""
+    originals, _ = read_pictures(pictures, (SIDE, SIDE))
+    columns = ["", "original"]
+    rows: list[list[Panel]] = [
+        [Words(heading=Path(name).stem), Picture(pixels=pixels)]
+        for name, pixels in zip(pictures, originals, strict=True)
+    ]
+    for run, report in reports.items():
+        for found in (each for each in report["runs"] if each["layer"] == layer):
+            columns.append(f"{found['method']}, {run.model}")
+            for place, cells in enumerate(rows):
+                with Image.open(out / run.name / found["guesses"][place]) as guess:
+                    pixels = np.asarray(guess)
+                psnr, ssim = (found["scores"][metric]["each_guess"][place] for metric in METRICS)
+                cells.append(Picture(pixels=pixels, below=f"{psnr:.1f} dB, SSIM {ssim:.2f}"))
+    drawn = draw(f"Photographs from the features of SqueezeNet 1.1 after {layer}", columns, rows)
+    stream = BytesIO()
+    Image.open(BytesIO(drawn)).convert("RGB").save(stream, format="JPEG", quality=QUALITY)
+    return stream.getvalue()
+
+
+def main() -> None:
+    """Runs what is not finished, and writes the rest."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("pictures", nargs="+", type=Path)
+    parser.add_argument("--squeezenet", type=Path, required=True, help="squeezenet1_1.pt")
+    parser.add_argument("--questions", type=Path, default=ROOT / "training/runs/photographs")
+    parser.add_argument("--decoder", type=Path, default=ROOT / "training/runs/photographs-decoder")
+    parser.add_argument("--out", type=Path, required=True)
+    arguments = parser.parse_args()
+    reports: dict[Run, dict[str, Any]] = {}
+    for run in RUNS:
+        if finished(run, arguments.out) is None:
+            print(shlex.join(words := command(run, arguments)), flush=True)
+            subprocess.run(words, check=True)
+        if (report := finished(run, arguments.out)) is None:
+            raise SystemExit(f"{run.name} did not come to its end: run this again")
+        reports[run] = report
+    rows = [row(run, found) for run, report in reports.items() for found in report["runs"]]
+    (arguments.out / "photographs.md").write_text(table(rows, len(arguments.pictures)))
+    with (arguments.out / "photographs.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    for layer in LAYERS:
+        drawn = panel(layer, reports, list(map(str, arguments.pictures)), arguments.out)
+        (arguments.out / f"{layer.replace('.', '-')}.jpg").write_bytes(drawn)
+
+
+if __name__ == "__main__":
+    main()
