@@ -57,7 +57,7 @@ def lines(rows: pl.DataFrame) -> list[Line]:
     """
     rows = rows.sort("number")
     controls = {
-        (attack, settings, setting, metric): found
+        (attack, settings, setting, metric): _control(found)
         for (attack, settings, setting, metric), found in _groups(
             rows.filter(pl.col("is_control")), ["attack", "attack_settings", "setting", "metric"]
         )
@@ -75,7 +75,7 @@ def lines(rows: pl.DataFrame) -> list[Line]:
                 _SAME_CONTROL.get(told["metric"], told["metric"]),
             )
         )
-        row, clear, noise = _of(found, "guess"), _control(control), _of(found, "on_noise")
+        row, clear, noise = _of(found, "guess"), control, _of(found, "on_noise")
         made.append(
             Line(
                 **told,
@@ -99,8 +99,8 @@ def _of(found: pl.DataFrame, column: str) -> Leakage:
     return leakage(found[column].to_numpy().astype(float), found["prior_only"].to_numpy())
 
 
-def _control(found: pl.DataFrame | None) -> Leakage | None:
-    return None if found is None or len(found) < _FEWEST else _of(found, "guess")
+def _control(found: pl.DataFrame) -> Leakage | None:
+    return None if len(found) < _FEWEST else _of(found, "guess")
 
 
 def _choice(found: pl.DataFrame) -> Choice | None:

@@ -16,6 +16,7 @@ from sfumato.files import check_writable, write_whole
 if TYPE_CHECKING:
     from sfumato.client.clouds import Clouds
     from sfumato.client.pipeline import PrivateOutput, PrivatePipeline
+    from sfumato.client.report import Report
 
 _MOST_EARLY_CLOUDS = 8
 
@@ -225,8 +226,24 @@ def _write(request: Request, output: "PrivateOutput") -> None:
 
         write_whole(path, save)
     if request.report is not None:
-        text = json.dumps(output.report.to_dict(), indent=2) + "\n"
+        text = json.dumps({**output.report.to_dict(), **_audited(output.report)}, indent=2) + "\n"
         write_whole(request.report, lambda stream: _put(stream, text.encode()))
+
+
+def _audited(report: "Report") -> dict[str, Any]:
+    """What the shipped audit found of runs like this one."""
+    from sfumato.audit.shipped import MadeNow, told_by_audit
+
+    return told_by_audit(
+        [
+            MadeNow(
+                spec=part.spec,
+                model_fingerprint=report.model_fingerprint,
+                num_inference_steps=report.num_inference_steps,
+            )
+            for part in report.parts
+        ]
+    )
 
 
 def _put(stream: IO[bytes], content: bytes) -> None:

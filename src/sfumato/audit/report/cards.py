@@ -1,5 +1,6 @@
 """What a report tells of one protocol: its claim, what clouds are shown, rows, curves and pictures."""
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -128,12 +129,19 @@ def _setting(findings: Findings, setting: Setting, anchor: str) -> SettingCard:
 
 
 def _seen(spec: Spec) -> Iterable[str]:
-    """What each cloud is shown; clouds that are shown alike together."""
-    shown: dict[str, list[str]] = {}
+    """What each cloud is shown; clouds that are shown the like, apart from their own number, together."""
+    shown: dict[str, list[int]] = {}
     for cloud in range(spec.num_clouds):
-        shown.setdefault(spec.seen_by(cloud), []).append(str(cloud + 1))
+        words = re.sub(rf"\b{cloud + 1}\b", "#", spec.seen_by(cloud), count=1)
+        shown.setdefault(words, []).append(cloud + 1)
     for words, numbers in shown.items():
-        yield f"{'Every cloud' if len(shown) == 1 < spec.num_clouds else clouds(','.join(numbers)).capitalize()}: {words}"
+        first = words.replace("#", str(numbers[0]))
+        if len(numbers) == 1:
+            yield f"Cloud {numbers[0]}: {first}"
+        elif "#" in words:
+            yield f"Cloud {numbers[0]}: {first}; and so on to cloud {numbers[-1]}"
+        else:
+            yield f"Clouds {', '.join(map(str, numbers))}: {first}"
 
 
 def _missing(lacks: Sequence[Lack]) -> Iterable[Missing]:

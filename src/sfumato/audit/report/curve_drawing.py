@@ -12,8 +12,10 @@ from matplotlib.ticker import MaxNLocator
 from sfumato.audit.report.curves import Curve, Series
 from sfumato.audit.report.wording import measure
 
-_WIDTH, _HEIGHT, _LEGEND, _TICKS = 4.4, 2.5, 0.17, 0.9
+_WIDTH, _HEIGHT, _LEGEND, _TICKS = 4.4, 2.6, 0.15, 0.5
 """Inches: of the whole, of the plot, of one line of the legend, and of slanted names below."""
+_APART = 0.006
+"""Of the x axis, between series, so that their ranges do not cover each other."""
 _MARKERS = "os^Dv<>P"
 _DASHES = ("-", "--", "-.", ":")
 _NUM_COLOURS = 6
@@ -31,7 +33,7 @@ _STYLE = {
     "xtick.color": _INK,
     "ytick.color": _INK,
     "grid.color": _FAINT,
-    "font.size": 8,
+    "font.size": 9,
     "axes.spines.top": False,
     "axes.spines.right": False,
 }
@@ -53,11 +55,13 @@ def draw_curve(curve: Curve, name: str) -> str:
         FigureCanvasSVG(figure)
         axes = figure.subplots()
         axes.axhline(0, color=_INK, linewidth=0.8)
+        places = [point.x for series in curve.series for point in series.points]
+        apart = _APART * (max(places) - min(places))
         for place, series in enumerate(curve.series):
-            _draw(axes, series, place)
+            _draw(axes, series, place, apart * (place - (len(curve.series) - 1) / 2))
         _label(axes, curve)
         figure.legend(
-            loc="lower left", fontsize=7, frameon=False, ncols=1, borderaxespad=0.2, handlelength=3.2, labelspacing=0.35
+            loc="lower left", fontsize=8, frameon=False, ncols=1, borderaxespad=0.2, handlelength=3.2, labelspacing=0.35
         )
         figure.subplots_adjust(
             left=0.13, right=0.98, top=1 - 0.1 / height, bottom=(0.5 + height - _HEIGHT) / height
@@ -67,9 +71,9 @@ def draw_curve(curve: Curve, name: str) -> str:
     return _embedded(stream.getvalue(), name)
 
 
-def _draw(axes: Axes, series: Series, place: int) -> None:
+def _draw(axes: Axes, series: Series, place: int, shift: float) -> None:
     scale = measure(series.points[0].line.metric).scale
-    x = [point.x for point in series.points]
+    x = [point.x + shift for point in series.points]
     rows = [point.line.row for point in series.points]
     y = [scale * row.leakage for row in rows]
     ends = [
@@ -98,7 +102,7 @@ def _label(axes: Axes, curve: Curve) -> None:
     axes.grid(visible=True, axis="y", linewidth=0.5)
     axes.set_axisbelow(True)
     if curve.ticks:
-        axes.set_xticks(range(len(curve.ticks)), curve.ticks, rotation=40, ha="right", fontsize=6)
+        axes.set_xticks(range(len(curve.ticks)), curve.ticks, rotation=40, ha="right", fontsize=7)
         axes.set_xlabel("")
     else:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))

@@ -9,7 +9,7 @@ from typing import Any
 
 from sfumato.audit.leakage import Verdict
 from sfumato.audit.report.ranking import Headline
-from sfumato.audit.report.wording import attack_words, size_of, together
+from sfumato.audit.report.wording import attack_words, measure, size_of
 from sfumato.audit.tables import Line
 
 _PARTS = ("conv_in", "down", "mid", "up", "conv_out")
@@ -64,8 +64,8 @@ def curves(rows: Iterable[Line], columns: Sequence[Headline]) -> list[Curve]:
 
 
 def _by_setting(rows: Sequence[Line], column: Headline, name: str) -> list[Curve]:
-    """Of each attack that has a setting of this name."""
-    having = [line for line in rows if _of(line, name) is not None]
+    """Of each attack that has a setting of this name, as one cloud makes it."""
+    having = [line for line in rows if size_of(line.clouds) == 1 and _of(line, name) is not None]
     ticks = tuple(sorted({str(_of(line, name)) for line in having}, key=_layer_order)) if name == "layer" else ()
     made = []
     for attack in dict.fromkeys(line.attack for line in having):
@@ -74,7 +74,7 @@ def _by_setting(rows: Sequence[Line], column: Headline, name: str) -> list[Curve
             own,
             column,
             by=f"{name} that the attack reads",
-            title=attack,
+            title=f"by {name}, {attack}",
             name=partial(_variant, name),
             x=(lambda line: ticks.index(str(_of(line, name)))) if ticks else (lambda line: float(_of(line, name))),
             ticks=ticks,
@@ -92,8 +92,8 @@ def _of(line: Line, name: str) -> Any:
 
 def _variant(without: str, line: Line) -> str:
     rest = {key: value for key, value in json.loads(line.attack_settings).items() if key != without}
-    words = [word for word in attack_words(line.attack, json.dumps(rest)).split(" ")[1:]]
-    return ", ".join([line.setting, together(size_of(line.clouds)), *words])
+    words = attack_words(line.attack, json.dumps(rest)).split(" ")[1:]
+    return ", ".join([line.setting, *words])
 
 
 def _layer_order(name: str) -> tuple[int, list[int], str]:
@@ -106,7 +106,7 @@ def _by_clouds(rows: Sequence[Line], column: Headline) -> Curve | None:
         [line for line in rows if size_of(line.clouds) == 1],
         column,
         by="number of clouds, of which one looks",
-        title="largest of all attacks",
+        title="by number of clouds, largest of all attacks",
         name=lambda line: " ".join(word for word in line.setting.split(" ") if not word.startswith("num_clouds=")),
         x=lambda line: float(json.loads(line.spec).get("num_clouds", 1)),
     )
@@ -117,7 +117,7 @@ def _by_coalition(rows: Sequence[Line], column: Headline) -> Curve | None:
         rows,
         column,
         by="clouds that pool what they saw",
-        title="largest of all attacks",
+        title="by coalition, largest of all attacks",
         name=lambda line: line.setting,
         x=lambda line: float(size_of(line.clouds)),
     )
@@ -146,8 +146,8 @@ def _curve(
     )
     if not series:
         return None
-    words = f"{column.secret}: {column.words}"
-    return Curve(by=by, title=f"{words}, {title}", metric=column.metric, series=series, ticks=ticks)
+    words = f"{column.secret.capitalize()}, {measure(column.metric).label}"
+    return Curve(by=by, title=f"{words}: {title}", metric=column.metric, series=series, ticks=ticks)
 
 
 def _place(point: tuple[float, Line]) -> float:

@@ -7,8 +7,9 @@ from typing import Any
 
 import polars as pl
 
+from sfumato.attacks.guesses import Secret
 from sfumato.audit.leakage import Verdict
-from sfumato.audit.report.wording import size_of
+from sfumato.audit.report.wording import metric_order, size_of
 from sfumato.audit.rows import PanelRow
 from sfumato.audit.running import Store
 from sfumato.audit.tables import Line, lines
@@ -129,7 +130,18 @@ def _order(setting: Setting) -> tuple[int, str, int, str]:
 
 def _line_order(place: dict[str, int], line: Line) -> tuple[Any, ...]:
     coalition = (size_of(line.clouds), line.clouds)
-    return (place[line.setting], line.secret, line.attack, line.attack_settings, line.metric, *coalition)
+    secrets = [secret.value for secret in Secret]
+    secret = secrets.index(line.secret) if line.secret in secrets else len(secrets)
+    return (
+        place[line.setting],
+        secret,
+        line.secret,
+        metric_order(line.metric),
+        line.metric,
+        line.attack,
+        line.attack_settings,
+        *coalition,
+    )
 
 
 def _lacks(found: pl.DataFrame, place: dict[str, int]) -> tuple[Lack, ...]:

@@ -23,7 +23,7 @@ class Measure:
 
 
 def _share(label: str, meaning: str) -> Measure:
-    return Measure(label=label, meaning=meaning, unit="%", scale=100.0, digits=0)
+    return Measure(label=label, meaning=meaning, unit="%", scale=100.0, digits=1)
 
 
 def _decibel(label: str, meaning: str) -> Measure:
@@ -64,6 +64,12 @@ def signed(value: float, metric: str) -> str:
     """A difference, without its unit."""
     told = measure(metric)
     return f"{value * told.scale:+.{told.digits}f}".replace("-", "\N{MINUS SIGN}")
+
+
+def metric_order(metric: str) -> int:
+    """Where a metric stands among those of its secret."""
+    known = list(_MEASURES)
+    return known.index(metric) if metric in known else len(known)
 
 
 def interval(ends: Interval, metric: str) -> str:
