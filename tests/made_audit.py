@@ -7,7 +7,7 @@ import numpy as np
 
 from sfumato.audit.plan import setting_name
 from sfumato.audit.rows import LackRow, PanelRow, SecretRow
-from sfumato.audit.running import Store
+from sfumato.audit.store import Store
 from sfumato.experiments.rows import as_png
 from sfumato.protocols.base import Spec
 from sfumato.protocols.plain.spec import Plain

@@ -80,7 +80,7 @@ class ProtocolCard:
 def cards(findings: Findings, columns: Sequence[Headline]) -> list[ProtocolCard]:
     """A card for each protocol, in the order of its settings."""
     anchors = {setting.name: f"setting-{place}" for place, setting in enumerate(findings.settings, start=1)}
-    made = []
+    made: list[ProtocolCard] = []
     for protocol in dict.fromkeys(setting.protocol for setting in findings.settings):
         own = [setting for setting in findings.settings if setting.protocol == protocol]
         number = len(made) + 1
@@ -151,5 +151,6 @@ def _missing(lacks: Sequence[Lack]) -> Iterable[Missing]:
         reasons.setdefault(lack.reason, {}).setdefault(attack, []).append(clouds(lack.clouds))
     for reason, attacks in reasons.items():
         yield Missing(
-            reason=reason, attacks=tuple(f"{attack} ({'; '.join(coalitions)})" for attack, coalitions in attacks.items())
+            reason=reason,
+            attacks=tuple(f"{attack} ({'; '.join(coalitions)})" for attack, coalitions in attacks.items()),
         )

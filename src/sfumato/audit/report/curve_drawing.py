@@ -2,6 +2,7 @@
 
 import io
 import re
+from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -24,7 +25,8 @@ _INK, _FAINT = "#010203", "#040506"
 _REPLACED = {_INK: "currentColor", _FAINT: "var(--rule)"} | {
     f"#0a0b{place:02x}": f"var(--series-{place + 1})" for place in range(_NUM_COLOURS)
 }
-_STYLE = {
+_STYLE: Any = {
+    "text.parse_math": False,
     "svg.fonttype": "none",
     "svg.hashsalt": "sfumato",
     "text.color": _INK,
@@ -63,11 +65,11 @@ def draw_curve(curve: Curve, name: str) -> str:
         figure.legend(
             loc="lower left", fontsize=8, frameon=False, ncols=1, borderaxespad=0.2, handlelength=3.2, labelspacing=0.35
         )
-        figure.subplots_adjust(
-            left=0.13, right=0.98, top=1 - 0.1 / height, bottom=(0.5 + height - _HEIGHT) / height
-        )
+        figure.subplots_adjust(left=0.13, right=0.98, top=1 - 0.1 / height, bottom=(0.5 + height - _HEIGHT) / height)
         stream = io.StringIO()
-        figure.savefig(stream, format="svg", transparent=True, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
+        figure.savefig(
+            stream, format="svg", transparent=True, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type"))
+        )
     return _embedded(stream.getvalue(), name)
 
 
@@ -113,8 +115,8 @@ def _embedded(drawn: str, name: str) -> str:
     svg = drawn[drawn.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r' xmlns(:xlink)?="[^"]*"', "", svg)
-    referred = set(re.findall(r"#([\w-]+)", " ".join(re.findall(r'(?:href="|url\()(#[\w-]+)', svg))))
-    svg = re.sub(r' id="([\w-]+)"', lambda hit: f' id="{name}-{hit[1]}"' if hit[1] in referred else "", svg)
+    referred = set(re.findall(r"#([\w.-]+)", " ".join(re.findall(r'(?:href="|url\()(#[\w.-]+)', svg))))
+    svg = re.sub(r' id="([\w.-]+)"', lambda hit: f' id="{name}-{hit[1]}"' if hit[1] in referred else "", svg)
     svg = re.sub(r'(href="|url\()#', rf"\1#{name}-", svg)
     svg = re.sub(r'<svg width="[^"]*" height="[^"]*"|<svg height="[^"]*"( [^>]*?) width="[^"]*"', r"<svg\1", svg)
     svg = re.sub(r"font: ([\d.]+)px[^;\"]*", r"font-size: \1px", svg)

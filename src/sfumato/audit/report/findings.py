@@ -11,7 +11,7 @@ from sfumato.attacks.guesses import Secret
 from sfumato.audit.leakage import Verdict
 from sfumato.audit.report.wording import metric_order, size_of
 from sfumato.audit.rows import PanelRow
-from sfumato.audit.running import Store
+from sfumato.audit.store import Store
 from sfumato.audit.tables import Line, lines
 from sfumato.errors import ExperimentError, SpecMismatch
 from sfumato.protocols.base import Spec
@@ -73,6 +73,11 @@ class Findings:
     def count(self, verdict: Verdict) -> int:
         """How many lines say so."""
         return sum(line.verdict is verdict for line in self.lines)
+
+    @property
+    def tried(self) -> list[Line | Lack]:
+        """Lines, and attacks that lacked something."""
+        return [*self.lines, *self.lacks]
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -169,11 +174,16 @@ def _warnings(findings: Findings) -> list[str]:
     fewer = [line for line in findings.lines if _MANY_SLOW <= line.row.num_secrets < _MANY]
     if few:
         found.append(
-            f"{len(few)} of {len(findings.lines)} rows rest on fewer than {_MANY_SLOW} secrets: their intervals are wide, "
-            "and somewhat too narrow for what they are."
+            f"{len(few)} of {len(findings.lines)} rows rest on fewer than {_MANY_SLOW} secrets: "
+            "their intervals are wide, and somewhat too narrow for what they are."
         )
     if fewer:
         found.append(f"{len(fewer)} of {len(findings.lines)} rows rest on {_MANY_SLOW} to {_MANY - 1} secrets.")
+    known = {each.setting for each in findings.tried}
+    if single := [setting.name for setting in findings.settings if setting.name not in known]:
+        found.append(
+            f"{', '.join(single)}: a single secret says nothing of the next one, so there are no rows; take more."
+        )
     if failed := findings.count(Verdict.INCONCLUSIVE):
         found.append(f"{failed} of {len(findings.lines)} rows are inconclusive: they say nothing, either way.")
     if unknown := [setting.name for setting in findings.settings if setting.spec is None]:

@@ -33,7 +33,7 @@ class Method:
 
 def methods(findings: Findings) -> list[Method]:
     """Every attack of an audit, by name and settings, those that lacked something included."""
-    told = {(each.attack, each.attack_settings, each.secret) for each in (*findings.lines, *findings.lacks)}
+    told = {(each.attack, each.attack_settings, each.secret) for each in findings.tried}
     return [_method(name, json.loads(settings), secret) for name, settings, secret in sorted(told)]
 
 

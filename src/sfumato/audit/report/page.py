@@ -44,6 +44,7 @@ def page(findings: Findings) -> str:
         why=wording.why_inconclusive,
         settings=lambda told: json.dumps(told, sort_keys=True)[1:-1].replace('"', ""),
         svg=Markup,
+        breakable=lambda text: Markup("=<wbr>").join(text.split("=")),
     )
     columns = headlines(findings)
     protocols = cards(findings, columns)

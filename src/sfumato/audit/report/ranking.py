@@ -81,7 +81,9 @@ def headlines(findings: Findings) -> list[Headline]:
         found += [Headline(secret=secret, metric=metric) for metric in own]
     known = {(each.secret, each.metric) for each in found}
     secrets = {each.secret for each in found}
-    found += [Headline(secret=s, metric=m) for s, m in sorted(tried - known) if s not in secrets and s not in _HEADLINES]
+    found += [
+        Headline(secret=s, metric=m) for s, m in sorted(tried - known) if s not in secrets and s not in _HEADLINES
+    ]
     return found
 
 
@@ -91,7 +93,8 @@ def matrix(findings: Findings, columns: Sequence[Headline]) -> list[MatrixRow]:
     for setting in findings.settings:
         own = findings.of(setting.name)
         lacks = [lack for lack in findings.lacks if lack.setting == setting.name]
-        for size in sorted({size_of(each.clouds) for each in (*own, *lacks)}):
+        sizes = {size_of(line.clouds) for line in own} | {size_of(lack.clouds) for lack in lacks}
+        for size in sorted(sizes):
             rows = [line for line in own if size_of(line.clouds) == size]
             lacked = {lack.secret for lack in lacks if size_of(lack.clouds) == size}
             cells = tuple(_cell(rows, column, lacked) for column in columns)

@@ -40,7 +40,10 @@ _MEASURES = {
     "tokens": _share("tokens", "share of the prompt's tokens that are right in their place"),
     "all attributes": _share("all attributes", "share of the attributes in the prompt that were read rightly"),
     "right": _share("right choice", "share of texts chosen rightly; ties are shared out"),
-    **{name: _share(name.replace("_", " "), f"share of people whose {name.replace('_', ' ')} was read rightly") for name in VALUES},
+    **{
+        name: _share(name.replace("_", " "), f"share of people whose {name.replace('_', ' ')} was read rightly")
+        for name in VALUES
+    },
 }
 _VERDICTS = {
     Verdict.LEAKS: "the whole interval lies above 0, and both controls hold",
