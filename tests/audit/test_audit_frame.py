@@ -41,7 +41,7 @@ class LastLatent(Attack):
 
 def _audit(plan: Plan, model: ModelFolder, out: Path) -> int:
     runs, store = Runs(model=model, num_inference_steps=4, batch_size=3), Store.of(out)
-    return sum(run_piece(plan, runs, piece, store, lambda _: None) for piece in pieces(plan, runs.batch_size))
+    return sum(run_piece(plan, runs, piece, store, lambda *_: None) for piece in pieces(plan, runs.batch_size))
 
 
 @pytest.fixture(scope="module")

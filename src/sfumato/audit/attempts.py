@@ -44,11 +44,17 @@ class Subject:
     is_control: bool
     recording: Recording
     truth: Truth
+    source: str = ""
+    """Names a run that was recorded elsewhere; empty for runs made here."""
 
     @property
     def spec(self) -> Spec:
         """Of the protocol."""
         return self.maker.spec
+
+    def name_of(self, trial: Trial) -> str:
+        """Names an attack on it."""
+        return trial_name(self.maker, trial, self.first, is_control=self.is_control, source=self.source)
 
     @cached_property
     def noise(self) -> Recording:
@@ -56,9 +62,9 @@ class Subject:
         return noise_instead(self.recording, seed=self.first)
 
 
-def trial_name(maker: RunMaker, trial: Trial, first: int, *, is_control: bool) -> str:
+def trial_name(maker: RunMaker, trial: Trial, first: int, *, is_control: bool, source: str = "") -> str:
     """Names one attack on one batch: 16 hexadecimal digits and where the batch begins."""
-    about = [maker.name, is_control, trial.attack.name, trial.attack_settings, trial.clouds]
+    about = [maker.name, is_control, source, trial.attack.name, trial.attack_settings, trial.clouds]
     return f"{hashlib.sha256(json.dumps(about).encode()).hexdigest()[:16]}-{first}"
 
 
@@ -77,7 +83,7 @@ class Attempt:
     @property
     def _name(self) -> str:
         subject = self._subject
-        return trial_name(subject.maker, self._trial, subject.first, is_control=subject.is_control)
+        return subject.name_of(self._trial)
 
     def keep(self, store: Store) -> None:
         """Attacks, judges and keeps."""

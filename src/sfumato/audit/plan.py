@@ -97,6 +97,24 @@ def coalitions(num_clouds: int, size: int, limit: int | None = None) -> list[tup
     return [found[round(i * (len(found) - 1) / max(1, limit - 1))] for i in range(limit)]
 
 
+def trials(spec: Spec, attacks: Sequence[Attack], sizes: Sequence[int], most_coalitions: int) -> list[Trial]:
+    """Every attack by some coalitions of each size.
+
+    Args:
+        spec: of the runs.
+        attacks: with their settings.
+        sizes: of coalitions; those beyond the spec's clouds are left out.
+        most_coalitions: of each size, evenly spread.
+    """
+    return [
+        Trial(attack=attack, clouds=clouds)
+        for size in sizes
+        if size <= spec.num_clouds
+        for clouds in coalitions(spec.num_clouds, size, most_coalitions)
+        for attack in attacks
+    ]
+
+
 def plan_of(
     specs: Sequence[Spec],
     attacks: Sequence[Attack],
@@ -117,17 +135,7 @@ def plan_of(
         num_slow_secrets: for attacks that optimise for each.
     """
     audited = [
-        Audited(
-            spec=spec,
-            trials=tuple(
-                Trial(attack=attack, clouds=clouds)
-                for size in coalition_sizes
-                if size <= spec.num_clouds
-                for clouds in coalitions(spec.num_clouds, size, most_coalitions)
-                for attack in attacks
-            ),
-        )
-        for spec in specs
+        Audited(spec=spec, trials=tuple(trials(spec, attacks, coalition_sizes, most_coalitions))) for spec in specs
     ]
     controls: dict[str, Audited] = {}
     for attack in attacks:

@@ -27,6 +27,8 @@ def run_plan(plan: Plan, runs: Runs, out: Path, console: Console) -> None:
         todo = pieces(plan, runs.batch_size)
         task = bars.add_task("", total=sum(len(piece.audited.trials) for piece in todo))
         for piece in todo:
-            run_piece(plan, runs, piece, store, lambda words: bars.update(task, description=words))
-            bars.advance(task, len(piece.audited.trials))
+            made = run_piece(
+                plan, runs, piece, store, lambda words, by: bars.update(task, advance=by, description=words)
+            )
+            bars.advance(task, len(piece.audited.trials) - made)
         bars.update(task, description="")

@@ -1,11 +1,12 @@
 """Runs that were recorded elsewhere, with the secrets file that their client kept."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from sfumato.attacks.base import RunView
-from sfumato.audit.attempts import Attempt, Subject, trial_name
+from sfumato.audit.attempts import Attempt, Subject
 from sfumato.audit.made_runs import RunMaker, Truth
 from sfumato.audit.plan import Trial
 from sfumato.audit.running import Runs
@@ -47,17 +48,16 @@ def recorded(folders: Sequence[Path], secrets: Sequence[Path], runs: Runs) -> li
     return found
 
 
-def attack_recorded(subjects: Sequence[Subject], trials: Sequence[Trial], store: Store) -> None:
-    """Tries attacks on recorded runs, those that were not tried before; their rows replace none.
+def attack_recorded(subject: Subject, tried: Sequence[Trial], store: Store) -> None:
+    """Tries attacks on a recorded run, those that were not tried before.
 
     Raises:
         SfumatoError: an attack failed; what was finished is kept.
     """
-    for subject in subjects:
-        for trial in trials:
-            name = trial_name(subject.maker, trial, subject.first, is_control=subject.is_control)
-            if max(trial.clouds) < subject.spec.num_clouds and name not in store.finished():
-                Attempt(subject, trial).keep(store)
+    finished = store.finished()
+    for trial in tried:
+        if subject.name_of(trial) not in finished:
+            Attempt(subject, trial).keep(store)
 
 
 def _subject(folder: Path, file: Path, runs: Runs) -> Subject:
@@ -72,6 +72,7 @@ def _subject(folder: Path, file: Path, runs: Runs) -> Subject:
     view = RunView.of(recording, runs.model)
     latents = kept.latents[-1]
     number = len(latents)
+    source = hashlib.sha256(latents.numpy().tobytes()).hexdigest()[:16]
     maker = RunMaker(
         model=runs.model,
         spec=view.spec,
@@ -87,4 +88,4 @@ def _subject(folder: Path, file: Path, runs: Runs) -> Subject:
         pictures=to_uint8(decode(load_decoder(runs.model), latents)),
         seed=kept.seed,
     )
-    return Subject(maker=maker, first=0, is_control=False, recording=recording, truth=truth)
+    return Subject(maker=maker, first=0, is_control=False, recording=recording, truth=truth, source=source)

@@ -55,8 +55,15 @@ def pieces(plan: Plan, batch_size: int) -> list[Piece]:
     ]
 
 
-def run_piece(plan: Plan, runs: Runs, piece: Piece, store: Store, tell: Callable[[str], None]) -> int:
+def run_piece(plan: Plan, runs: Runs, piece: Piece, store: Store, tell: Callable[[str, int], None]) -> int:
     """Makes a batch of runs, tries what was not tried on it, and keeps the scores of each trial as it ends.
+
+    Args:
+        plan: of which the piece is.
+        runs: how runs are made.
+        piece: the batch.
+        store: where scores go.
+        tell: called with what begins, and how many trials ended since the last call.
 
     Returns:
         How many trials were made.
@@ -74,12 +81,13 @@ def run_piece(plan: Plan, runs: Runs, piece: Piece, store: Store, tell: Callable
     ]
     if not todo:
         return 0
-    tell(f"{audited.name}: runs of people {piece.first + 1} to {piece.first + piece.number}")
+    tell(f"{audited.name}: runs of people {piece.first + 1} to {piece.first + piece.number}", 0)
     ((recording, truth),) = maker.victims(
         piece.number, keep_any([trial.attack.keeps for trial in todo]), first=piece.first
     )
     subject = Subject(maker=maker, first=piece.first, is_control=audited.is_control, recording=recording, truth=truth)
     for trial in todo:
-        tell(f"{audited.name}: {trial.attack.name} by cloud {trial.who}")
+        tell(f"{audited.name}: {trial.attack.name} by cloud {trial.who}", 0)
         Attempt(subject, trial).keep(store)
+        tell(audited.name, 1)
     return len(todo)

@@ -3,6 +3,7 @@
 import typer
 
 from sfumato.cli.attack import attack
+from sfumato.cli.audit import audit
 from sfumato.cli.bench import (
     encryption_bench,
     fidelity_bench,
@@ -41,6 +42,7 @@ app.command()(cost)
 app.command()(plan)
 app.command()(prompts)
 app.command()(attack)
+app.command()(audit)
 app.command()(models)
 app.command(epilog=INVERT_EPILOG)(invert)
 
