@@ -4,9 +4,19 @@ from sfumato.attacks.base import Attack
 from sfumato.attacks.homomorphic.key_recovery import KeyRecovery
 from sfumato.attacks.homomorphic.predictions import Predictions
 from sfumato.attacks.homomorphic.remainder import Remainder
+from sfumato.attacks.picture.clean_decode import CleanDecode
+from sfumato.attacks.picture.finish_denoising import FinishDenoising
 from sfumato.attacks.seed_search import SeedSearch
 
-ATTACKS: dict[str, type[Attack]] = {attack.name: attack for attack in (Predictions, Remainder, KeyRecovery, SeedSearch)}
+_ALL: tuple[type[Attack], ...] = (
+    FinishDenoising,
+    CleanDecode,
+    Predictions,
+    Remainder,
+    KeyRecovery,
+    SeedSearch,
+)
+ATTACKS: dict[str, type[Attack]] = {attack.name: attack for attack in _ALL}
 
 
 def find_attack(name: str) -> type[Attack]:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from inverting_views import SIZE
-from sfumato.attacks.inversion.draws import noise
+from sfumato.attacks.draws import noise
 from sfumato.attacks.inversion.latent_chain import latent_shape, load_chain, normalised
 from sfumato.attacks.inversion.texts import PriorTexts
 

@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from sfumato.attacks.draws import noise
 from sfumato.attacks.inversion.descent import Descent, Pace
-from sfumato.attacks.inversion.draws import noise
 from sfumato.attacks.inversion.latent_chain import latent_shape, load_frozen_decoder
 from sfumato.attacks.inversion.losses import FeatureNorm, feature_distance, total_variation
 from sfumato.attacks.inversion.method import InversionMethod, setting

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from sfumato.attacks.inversion.draws import generator_for
+from sfumato.attacks.draws import generator_for
 from sfumato.attacks.inversion.queries import Answering, Queries
 from sfumato.attacks.inversion.view import Features, FeatureView
 from sfumato.attacks.targets.catalog import Target

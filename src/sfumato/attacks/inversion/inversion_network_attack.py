@@ -10,8 +10,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from sfumato.attacks.draws import generator_for
 from sfumato.attacks.inversion.asking import Asking
-from sfumato.attacks.inversion.draws import generator_for
 from sfumato.attacks.inversion.inversion_network import InversionNetwork, Layout, as_wide_as, count_parameters
 from sfumato.attacks.inversion.latent_chain import latent_shape
 from sfumato.attacks.inversion.losses import FeatureNorm, feature_distance, total_variation

@@ -10,8 +10,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from sfumato.attacks.draws import generator_for
 from sfumato.attacks.inversion.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
-from sfumato.attacks.inversion.draws import generator_for
 from sfumato.attacks.inversion.inversion_network import InversionNetwork
 from sfumato.attacks.inversion.view import Features
 from sfumato.attacks.inversion.watch import Progress

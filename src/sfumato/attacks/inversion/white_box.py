@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from sfumato.attacks.draws import noise
 from sfumato.attacks.inversion.descent import Descent, Found, Pace
-from sfumato.attacks.inversion.draws import noise
 from sfumato.attacks.inversion.latent_chain import LatentChain, latent_shape, load_chain, normalised
 from sfumato.attacks.inversion.losses import FeatureNorm, feature_distance, total_variation
 from sfumato.attacks.inversion.method import InversionMethod, setting
