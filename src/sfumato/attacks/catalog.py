@@ -4,13 +4,19 @@ from sfumato.attacks.base import Attack
 from sfumato.attacks.homomorphic.key_recovery import KeyRecovery
 from sfumato.attacks.homomorphic.predictions import Predictions
 from sfumato.attacks.homomorphic.remainder import Remainder
+from sfumato.attacks.learned.attribute_reader import AttributeReader
+from sfumato.attacks.learned.inverter import LearnedInverter
 from sfumato.attacks.picture.clean_decode import CleanDecode
+from sfumato.attacks.picture.feature_descent import FeatureDescent
 from sfumato.attacks.picture.finish_denoising import FinishDenoising
 from sfumato.attacks.seed_search import SeedSearch
 
 _ALL: tuple[type[Attack], ...] = (
     FinishDenoising,
     CleanDecode,
+    FeatureDescent,
+    LearnedInverter,
+    AttributeReader,
     Predictions,
     Remainder,
     KeyRecovery,

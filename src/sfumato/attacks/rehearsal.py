@@ -26,7 +26,7 @@ class Rehearsed:
     """What each prompt says of the person."""
     latents: Latent
     """After the last step."""
-    pictures: UInt8[np.ndarray, "batch height width 3"]
+    pictures: UInt8[np.ndarray, "batch rows columns 3"]
 
 
 class Rehearsal(ABC):

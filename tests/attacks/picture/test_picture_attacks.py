@@ -7,15 +7,17 @@ import torch
 
 from sfumato.attacks.picture.clean_decode import CleanDecode
 from sfumato.attacks.picture.conditional_mean import filled_in
+from sfumato.attacks.picture.feature_descent import FeatureDescent, features_of
 from sfumato.attacks.picture.finish_denoising import FinishDenoising
 from sfumato.attacks.picture.inpainting import inpainted
 from sfumato.attacks.picture.levels import Level, level_at, timesteps_of
-from sfumato.attacks.picture.own_model import OwnModel
+from sfumato.attacks.picture.own_model import OwnModel, loaded
 from sfumato.attacks.seen.catalog import reader_of
 from sfumato.attacks.seen.steps import by_step, chosen
 from sfumato.audit.made_runs import RunMaker, view_of
 from sfumato.audit.noise import noise_instead
 from sfumato.errors import LacksInput
+from sfumato.models.denoiser import Conditioning
 from sfumato.protocols.layer_split.spec import LayerSplit
 from sfumato.protocols.plain.spec import Plain
 
@@ -29,7 +31,7 @@ def maker(tiny_sd):
 
 @pytest.fixture(scope="module")
 def made(maker):
-    attacks = FinishDenoising(), CleanDecode()
+    attacks = FinishDenoising(), CleanDecode(), FeatureDescent()
     ((recording, truth),) = maker.victims(2, lambda kind, values: any(a.keeps(kind, values) for a in attacks))
     return recording, truth
 
@@ -52,6 +54,26 @@ def test_of_a_whole_run_the_picture_follows_and_of_noise_it_does_not(attack, mak
     assert error(prior, truth) > 0.1
     noise = view_of(noise_instead(recording), maker, (0,), truth.pictures.shape[:3])
     assert error(attack.run(noise), truth) > 0.5 * error(prior, truth)
+
+
+def test_features_of_an_early_layer_lead_to_the_picture_and_noise_does_not(maker, made):
+    recording, truth = made
+    attack = FeatureDescent(layer="down_blocks.0.resnets.0.norm1", iterations=30, samples=SAMPLES)
+    shape = truth.pictures.shape[:3]
+    view = view_of(recording, maker, (0,), shape)
+    prior = error(attack.prior(view), truth)
+    assert error(attack.run(view), truth) < 0.5 * prior
+    assert error(attack.run(view_of(noise_instead(recording), maker, (0,), shape)), truth) > 0.8 * prior
+
+
+def test_computing_stops_at_the_layer(tiny_sd):
+    unet = loaded(tiny_sd)
+    words = Conditioning(prompt_embeds=torch.zeros(1, 77, unet.config.cross_attention_dim))
+    calls = []
+    with unet.conv_out.register_forward_pre_hook(lambda *_: calls.append(1)):
+        found = features_of(unet, "conv_in", torch.ones(1, 4, 16, 16), torch.tensor(1.0), words)
+    assert torch.equal(found, torch.ones(1, 4, 16, 16))
+    assert not calls
 
 
 def test_an_earlier_step_tells_less(view, made):

@@ -16,11 +16,10 @@ import torch
 from sfumato.attacks.base import Attack, RunView
 from sfumato.attacks.draws import generator_for
 from sfumato.attacks.guesses import LatentGuess
-from sfumato.attacks.own_latents import own_latents
 from sfumato.attacks.picture.inpainting import inpainted
 from sfumato.attacks.picture.levels import timestep_of, timesteps_of
+from sfumato.attacks.picture.other_pictures import other_pictures
 from sfumato.attacks.picture.own_model import OwnModel
-from sfumato.attacks.picture.sizes import latent_size
 from sfumato.attacks.seen.catalog import reader_of
 from sfumato.attacks.seen.keeping import bears_on
 from sfumato.attacks.seen.steps import SeenStep, by_step, chosen
@@ -66,10 +65,7 @@ class FinishDenoising(Attack):
 
     def prior(self, view: RunView) -> LatentGuess:
         """Pictures of its own, a different one for each."""
-        pictures = view.known_settings().num_pictures
-        own = own_latents(view.model, latent_size(view), self.samples)
-        order = torch.randperm(len(own), generator=generator_for("own pictures", self.seed))
-        return LatentGuess(latents=own[order[torch.arange(pictures) % len(own)]], finding="pictures of other portraits")
+        return LatentGuess(latents=other_pictures(view, self.samples, self.seed), finding="pictures of other portraits")
 
     def keeps(self, kind: str, values: Mapping[str, Any]) -> bool:
         """Latents and text."""

@@ -7,7 +7,7 @@ from itertools import groupby
 from jaxtyping import Bool
 from torch import Tensor
 
-from sfumato.attacks.seen.base import SeenMap, assembled
+from sfumato.attacks.seen.base import Half, SeenMap, assembled
 from sfumato.errors import LacksInput
 from sfumato.tensors import FeatureMap
 
@@ -22,6 +22,8 @@ class SeenStep:
     values: FeatureMap
     """Zero where nobody saw it."""
     known: Bool[Tensor, "height width"]
+    half: Half
+    """Of features and predictions."""
 
     @property
     def is_whole(self) -> bool:
@@ -35,7 +37,8 @@ def by_step(maps: Sequence[SeenMap]) -> list[SeenStep]:
     for step, group in groupby(sorted(maps, key=lambda each: each.step), key=lambda each: each.step):
         together = list(group)
         values, known = assembled(together)
-        found.append(SeenStep(step=step, timestep=together[0].timestep, values=values, known=known))
+        first = together[0]
+        found.append(SeenStep(step=step, timestep=first.timestep, values=values, known=known, half=first.half))
     return found
 
 

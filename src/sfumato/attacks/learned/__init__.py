@@ -1,0 +1,1 @@
+"""Attacks that learn from runs of the attacker's own what features of a transcript say."""
