@@ -50,8 +50,8 @@ class FeatureDescent(Attack):
     is_slow: ClassVar[bool] = True
 
     layer: str = setting(MID_LAYER, "the U-Net's layer whose input is matched, by its path")
-    iterations: int = setting(10, "steps of Adam at each step of the run")
-    learning_rate: float = setting(0.1, "of Adam")
+    iterations: int = setting(20, "steps of Adam at each step of the run")
+    learning_rate: float = setting(0.05, "of Adam")
     samples: int = setting(24, "pictures that the attacker makes itself, to guess without the transcript")
     seed: int = setting(0, "of the attacker's noise")
 
@@ -113,7 +113,9 @@ class _Reached(Exception):
     """The layer was reached; what follows is not computed."""
 
 
-def features_of(unet: nn.Module, layer: str, latents: Latent, timestep: Tensor, words: Conditioning) -> FeatureMap:
+def features_of(
+    unet: nn.Module, layer: str, latents: Latent, timestep: Tensor, words: Conditioning
+) -> Float[Tensor, "rows feature map_height map_width"]:
     """The input of a layer, with a gradient."""
     found: list[Tensor] = []
 
