@@ -40,9 +40,7 @@ class FinishDenoising(Attack):
     needs: ClassVar[str] = "latents that the U-Net read, or a part of them, and the run's settings"
 
     step: int = setting(-1, "the last step whose latent is used, from 0; -1: the last that was seen")
-    resamplings: int = setting(
-        1, "of a part: how often each step is made, with fresh noise in between; schedulers that add none need no more"
-    )
+    resamplings: int = setting(3, "of a part: how often each step is made, with fresh noise in between")
     samples: int = setting(24, "pictures that the attacker makes itself, to guess without the transcript")
     seed: int = setting(0, "of the attacker's noise")
 
