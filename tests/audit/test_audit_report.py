@@ -239,10 +239,19 @@ def test_the_table_tells_the_worst(out):
     table = summary_table(out)
     told = list(zip(*(column._cells for column in table.columns), strict=True))
     assert told[0][:4] == ("plain", "cloud 1", "picture: PSNR, dB", "+12.0")
-    assert ("one cloud", "seed: exact, %", "", "", "nothing to work on") in [row[1:6] for row in told]
+    assert ("one cloud", "seed", "", "", "nothing to work on") in [row[1:6] for row in told]
     (failed,) = [row for row in told if "prompt" in row[2]]
     assert failed[3:5] == ("", "")
     assert "inconclusive" in failed[5]
+
+
+def test_a_secret_that_nothing_works_on_is_told_once(tmp_path):
+    made = MadeAudit(tmp_path)
+    made.attack(Plain(), leakage=12.0)
+    made.attack(Plain(), metric="attributes", leakage=0.5, prior=0.3, spread=0.1, clear=0.5)
+    made.lack(LayerSplit(num_clouds=4), "predictions", "this cloud is not shown predictions")
+    secrets = list(summary_table(tmp_path).columns[2].cells)
+    assert secrets == ["picture: PSNR, dB", "picture: attributes alike, %", "picture"]
 
 
 def test_single_secrets_are_no_rows_and_it_is_said(tmp_path):

@@ -43,6 +43,7 @@ def page(findings: Findings) -> str:
         clouds=wording.clouds,
         why=wording.why_inconclusive,
         settings=lambda told: json.dumps(told, sort_keys=True)[1:-1].replace('"', ""),
+        bits=wording.bits,
         svg=Markup,
         breakable=lambda text: Markup("=<wbr>").join(text.split("=")),
     )

@@ -34,17 +34,19 @@ def summary_table(out: Path) -> Table:
             table.add_section()
         name = escape(row.setting) if before != row.setting else ""
         before = row.setting
+        told = set()
         for column, cell in zip(columns, row.cells, strict=True):
-            if cell.line is not None or cell.has_lacks:
+            if cell.line is not None or (cell.has_lacks and column.secret not in told):
                 table.add_row(name, *_words(column, cell, row.size))
                 name = ""
+                told.add(column.secret)
     return table
 
 
 def _words(column: Headline, cell: Cell, size: int) -> tuple[str, ...]:
-    secret = f"{column.secret}: {column.words}"
     if (line := cell.line) is None:
-        return together(size), secret, "", "", "nothing to work on", ""
+        return together(size), column.secret, "", "", "nothing to work on", ""
+    secret = f"{column.secret}: {column.words}"
     is_told = line.verdict is not Verdict.INCONCLUSIVE
     return (
         clouds(line.clouds),

@@ -69,6 +69,11 @@ def signed(value: float, metric: str) -> str:
     return f"{value * told.scale:+.{told.digits}f}".replace("-", "\N{MINUS SIGN}")
 
 
+def bits(value: float) -> str:
+    """Bits of information."""
+    return f"{value:.2f}".replace("-", "\N{MINUS SIGN}")
+
+
 def metric_order(metric: str) -> int:
     """Where a metric stands among those of its secret."""
     known = list(_MEASURES)
