@@ -132,7 +132,7 @@ def test_every_line_is_told_with_its_numbers(page, findings):
         assert row[5:8] == [*(number(x, line.metric) for x in (line.row.guess, line.row.prior_only)), "20"]
         assert row[10].startswith(line.verdict.value)
     (first,) = [row for row in told if row[2] == "cloud 1" and row[1] == "predictions"]
-    assert (first[0], first[3].split(" ")[0], first[8].split(" ")[0]) == ("picture PSNR, dB", "+12.0", "+12.0")
+    assert (first[0], first[3].split(" ")[0], first[8].split(" ")[0]) == ("picture PSNR, dB", "+12.00", "+12.00")
 
 
 def test_a_failed_control_is_inconclusive_with_its_reason_and_never_no_leakage(html, page):
@@ -238,7 +238,7 @@ def test_the_reader_is_warned(findings):
 def test_the_table_tells_the_worst(out):
     table = summary_table(out)
     told = list(zip(*(column._cells for column in table.columns), strict=True))
-    assert told[0][:4] == ("plain", "cloud 1", "picture: PSNR, dB", "+12.0")
+    assert told[0][:4] == ("plain", "cloud 1", "picture: PSNR, dB", "+12.00")
     assert ("one cloud", "seed", "", "", "nothing to work on") in [row[1:6] for row in told]
     (failed,) = [row for row in told if "prompt" in row[2]]
     assert failed[3:5] == ("", "")

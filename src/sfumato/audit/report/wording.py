@@ -27,7 +27,7 @@ def _share(label: str, meaning: str) -> Measure:
 
 
 def _decibel(label: str, meaning: str) -> Measure:
-    return Measure(label=label, meaning=meaning, unit="dB", scale=1.0, digits=1)
+    return Measure(label=label, meaning=meaning, unit="dB", scale=1.0, digits=2)
 
 
 _MEASURES = {
