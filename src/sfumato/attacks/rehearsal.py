@@ -20,7 +20,8 @@ class Rehearsed:
     """One run of the attacker's own, and what it asked for."""
 
     view: "RunView"
-    """Of the same clouds as the view under attack."""
+    """Of the same clouds as the view under attack; after the first run it may be of a cloud that sees the same numbers
+    and more."""
     prompts: tuple[str, ...]
     attributes: tuple[dict[str, str], ...]
     """What each prompt says of the person."""

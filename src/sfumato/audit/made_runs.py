@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache, partial
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -11,12 +12,16 @@ from torch import Tensor
 
 from sfumato.attacks.base import RunSettings, RunView
 from sfumato.attacks.rehearsal import Rehearsal, Rehearsed
+from sfumato.attacks.seen.plain import PlainReader
 from sfumato.client.wrapped_clouds import KeptClouds
 from sfumato.models.decoding import decode, to_uint8
 from sfumato.models.folder import ModelFolder
 from sfumato.models.loading import load_decoder
 from sfumato.portraits import caption, draw_attributes
 from sfumato.protocols.base import Spec
+from sfumato.protocols.layer_split.spec import LayerSplit
+from sfumato.protocols.plain.spec import Plain
+from sfumato.protocols.strip_split.spec import StripSplit
 from sfumato.simulation import InProcessClouds, simulate
 from sfumato.transport.recording import Recording
 from sfumato.wire.selection import Keeps
@@ -74,9 +79,28 @@ class RunMaker:
         """
         return self._runs(people(first, num_pictures), keeps, first)
 
-    def rehearsals(self, num_pictures: int, keeps: Keeps) -> Iterator[tuple[Recording, Truth]]:
-        """Makes the attacker's own runs, of other people."""
-        return self._runs(people(_REHEARSALS, num_pictures), keeps, _REHEARSALS)
+    def rehearsals(self, num_pictures: int, keeps: Keeps, *, start: int = 0) -> Iterator[tuple[Recording, Truth]]:
+        """Makes the attacker's own runs, of other people.
+
+        Args:
+            num_pictures: in all.
+            keeps: which messages are kept with their tensors.
+            start: leave out so many people at the beginning, whole batches.
+        """
+        first = _REHEARSALS + start
+        return self._runs(people(first, num_pictures - start), keeps, first)
+
+    @property
+    def in_the_clear(self) -> "RunMaker | None":
+        """Makes runs whose one cloud computes the same numbers, up to rounding, and sees all of them.
+
+        None where the protocol computes another thing than the unsplit model.
+        """
+        spec = self.spec
+        is_same = isinstance(spec, LayerSplit) and spec.merge == "exact" and spec.wire_dtype == "fp32"
+        if isinstance(spec, StripSplit):
+            is_same = spec.wire in ("fp32", "fp16") and spec.attention_every == 1 and spec.differences == "none"
+        return replace(self, spec=Plain()) if is_same else None
 
     def settings(self, num_pictures: int, size: tuple[int, int]) -> RunSettings:
         """What every cloud of a run knows."""
@@ -137,15 +161,32 @@ class OwnRuns(Rehearsal):
         return f"{self.maker.name}-{'-'.join(map(str, self.clouds))}"
 
     def runs(self, num_pictures: int, keeps: Keeps) -> Iterator[Rehearsed]:
-        """Makes them."""
-        for recording, truth in self.maker.rehearsals(num_pictures, keeps):
-            yield Rehearsed(
-                view=view_of(recording, self.maker, self.clouds, truth.pictures.shape[:3]),
-                prompts=truth.prompts,
-                attributes=truth.attributes,
-                latents=truth.latents,
-                pictures=truth.pictures,
-            )
+        """Makes the first batch by the protocol itself, and the others in the clear where that gives the same numbers:
+        they are made once for all settings.
+        """
+        maker, clear = self.maker, self.maker.in_the_clear
+        own = num_pictures if clear is None else min(num_pictures, maker.batch_size)
+        for recording, truth in maker.rehearsals(own, keeps):
+            yield _rehearsed(recording, truth, maker, self.clouds)
+        if clear is not None:
+            for recording, truth in _runs_in_the_clear(clear, num_pictures, own):
+                yield _rehearsed(recording, truth, clear, (0,))
+
+
+def _rehearsed(recording: Recording, truth: Truth, maker: RunMaker, clouds: tuple[int, ...]) -> Rehearsed:
+    return Rehearsed(
+        view=view_of(recording, maker, clouds, truth.pictures.shape[:3]),
+        prompts=truth.prompts,
+        attributes=truth.attributes,
+        latents=truth.latents,
+        pictures=truth.pictures,
+    )
+
+
+@lru_cache(maxsize=1)
+def _runs_in_the_clear(maker: RunMaker, num_pictures: int, start: int) -> list[tuple[Recording, Truth]]:
+    keeps = partial(PlainReader().keeps, "features")
+    return list(maker.rehearsals(num_pictures, keeps, start=start))
 
 
 def view_of(

@@ -37,6 +37,14 @@ class Features:
     window: Window
     """Where they lie."""
 
+    def within(self, window: Window) -> "Features":
+        """Those of a smaller window, for views that saw more."""
+        if window == self.window:
+            return self
+        top, left = window.top - self.window.top, window.left - self.window.left
+        rows, columns = window.bottom - window.top, window.right - window.left
+        return Features(values=self.values[:, :, top : top + rows, left : left + columns], window=window)
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Lessons:
@@ -113,10 +121,11 @@ def _lessons(rehearsal: Rehearsal, layer: str, step: int, number: int) -> Lesson
 
 def _made(rehearsal: Rehearsal, layer: str, step: int, number: int) -> dict[str, Tensor]:
     parts: dict[str, list[Tensor]] = {"features": [], "attributes": [], "pictures": []}
-    window = None
+    window: Window | None = None
     for run in rehearsal.runs(number, lambda kind, values: bears_on(kind, values, layer)):
         found = features_at(run.view, layer, step)
-        window = found.window
+        window = window or found.window
+        found = found.within(window)
         parts["features"].append(found.values.half())
         parts["attributes"].append(_places(run))
         parts["pictures"].append(torch.from_numpy(np.ascontiguousarray(run.pictures)))
