@@ -8,7 +8,7 @@ import torch
 from sfumato.attacks.picture.clean_decode import CleanDecode
 from sfumato.attacks.picture.conditional_mean import filled_in
 from sfumato.attacks.picture.feature_descent import FeatureDescent, features_of
-from sfumato.attacks.picture.finish_denoising import FinishDenoising
+from sfumato.attacks.picture.finish_denoising import FinishDenoising, drawn_places
 from sfumato.attacks.picture.inpainting import inpainted
 from sfumato.attacks.picture.levels import Level, level_at, timesteps_of
 from sfumato.attacks.picture.own_model import OwnModel, loaded
@@ -162,3 +162,13 @@ def test_attacks_say_what_they_lack(tiny_sd, view):
         FinishDenoising().run(other)
     with pytest.raises(LacksInput, match="the run's steps"):
         FinishDenoising().prior(replace(view, settings=None))
+
+
+def test_candidates_are_drawn_from_lists_of_any_length():
+    drawn = [drawn_places([2, 5, 30], seed) for seed in range(200)]
+    assert drawn == [drawn_places([2, 5, 30], seed) for seed in range(200)]
+    for place, size in enumerate((2, 5, 30)):
+        found = {each[place] for each in drawn}
+        # All 200 draws miss one of 30 with a chance of 3 percent; the seeds are fixed.
+        assert found <= set(range(size))
+        assert len(found) >= min(size, 25)

@@ -9,6 +9,7 @@ Source: the idea is ours; filling in is Lugmayr et al. 2022, "RePaint", arXiv 22
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any, ClassVar
 
 import torch
@@ -50,7 +51,7 @@ class FinishDenoising(Attack):
         steps = by_step(reader.latents(view))
         last = chosen(steps, self.step)
         if len(last.values) > pictures:
-            return self._of_candidates(view, last, len(last.values) // pictures)
+            return self._of_candidates(view, last)
         own = OwnModel.of(view)
         words = "with the text" if own.are_words_known else "without words"
         if last.is_whole:
@@ -83,16 +84,28 @@ class FinishDenoising(Attack):
             generator=generator,
         )
 
-    def _of_candidates(self, view: RunView, last: SeenStep, num: int) -> LatentGuess:
+    def _of_candidates(self, view: RunView, last: SeenStep) -> LatentGuess:
         """Rows are the first picture's candidates, then the second's."""
         texts = reader_of(view).prompts(view)
-        drawn = torch.randint(num, (len(texts),), generator=generator_for("candidate", self.seed)).tolist()
-        latents = last.values.unflatten(0, (len(texts), num))[torch.arange(len(texts)), torch.tensor(drawn)]
+        drawn = drawn_places([len(told) for told in texts], self.seed)
+        starts = accumulate((len(told) for told in texts[:-1]), initial=0)
+        latents = last.values[[start + place for start, place in zip(starts, drawn, strict=True)]]
         own = OwnModel.saying(view, [told[place] for told, place in zip(texts, drawn, strict=True)])
         return LatentGuess(
             latents=own.finished(latents, _place(view, last)),
-            finding=f"one of {num} candidates, drawn by chance, finished from the latent of step {last.step}",
+            finding=f"one candidate of each picture, drawn by chance, finished from the latent of step {last.step}",
         )
+
+
+def drawn_places(sizes: Sequence[int], seed: int) -> list[int]:
+    """A place in each of several lists, all as likely.
+
+    Args:
+        sizes: of the lists.
+        seed: of the attack.
+    """
+    generator = generator_for("candidate", seed)
+    return [int(torch.randint(size, (), generator=generator)) for size in sizes]
 
 
 def _place(view: RunView, seen: SeenStep) -> int:
