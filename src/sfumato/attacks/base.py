@@ -3,7 +3,7 @@
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from sfumato.attacks.guesses import Guess, Secret
@@ -46,6 +46,8 @@ class RunView:
     """For each picture the texts that the attacker holds for possible, as many for each."""
     rehearsal: Rehearsal | None = None
     """The attacker's means to make runs of its own."""
+    earlier: "tuple[RunView, ...]" = ()
+    """Other runs of the same prompts with other noise, by the same clouds, each with as many pictures."""
 
     @classmethod
     def of(cls, recording: Recording, model: ModelFolder, clouds: Sequence[str] | None = None) -> "RunView":
@@ -54,12 +56,32 @@ class RunView:
         Args:
             recording: of the run.
             model: that the attacker takes for the run's.
-            clouds: names; None for all.
+            clouds: names; None for all, or where clouds of one run follow different protocols for those of the first.
 
         Raises:
             LacksInput: the run ended before it began.
             SpecMismatch: the run was made with another model, or recorded by another version.
-            ValueError: no such cloud.
+            ValueError: no such cloud, or clouds that follow different protocols.
+        """
+        views = cls.of_parts(recording, model)
+        if clouds is None:
+            return views[0]
+        if unknown := [name for name in clouds if name not in recording.transcripts]:
+            raise ValueError(
+                f"no cloud {unknown[0]!r} in the recording: choose from {', '.join(recording.transcripts)}"
+            )
+        for part, view in zip(_parts(recording), views, strict=True):
+            if set(clouds) <= set(part["clouds"]):
+                places = tuple(part["clouds"].index(name) for name in clouds)
+                return replace(view, transcripts=tuple(recording.transcripts[name] for name in clouds), clouds=places)
+        raise ValueError(f"{', '.join(clouds)} follow different protocols: name clouds that follow one")
+
+    @classmethod
+    def of_parts(cls, recording: Recording, model: ModelFolder) -> "tuple[RunView, ...]":
+        """What all clouds that follow one protocol saw, for each protocol of the run; most runs have one.
+
+        Raises:
+            LacksInput, SpecMismatch: as :meth:`of`.
         """
         meta = recording.meta
         if "protocol" not in meta:
@@ -68,17 +90,14 @@ class RunView:
             raise SpecMismatch(
                 f"the run was made with another model than {model.name!r}: name the one that it was made with"
             )
-        known = list(recording.transcripts)
-        names = known if clouds is None else list(clouds)
-        if unknown := [name for name in names if name not in recording.transcripts]:
-            raise ValueError(
-                f"no cloud {unknown[0]!r} in the recording: choose from {', '.join(recording.transcripts)}"
+        return tuple(
+            cls(
+                spec=find_spec(part["protocol"]).from_json(json.dumps(part["spec"])),
+                model=model,
+                transcripts=tuple(recording.transcripts[name] for name in part["clouds"]),
+                clouds=tuple(range(len(part["clouds"]))),
             )
-        return cls(
-            spec=find_spec(meta["protocol"]).from_json(json.dumps(meta["spec"])),
-            model=model,
-            transcripts=tuple(recording.transcripts[name] for name in names),
-            clouds=tuple(known.index(name) for name in names),
+            for part in _parts(recording)
         )
 
     def entries(self, *kinds: str) -> Iterator[Entry]:
@@ -106,6 +125,13 @@ class RunView:
         return self.rehearsal
 
 
+def _parts(recording: Recording) -> list[dict[str, Any]]:
+    """Clouds, protocol and spec of each part."""
+    meta = recording.meta
+    whole = {"clouds": list(recording.transcripts), "protocol": meta["protocol"], "spec": meta["spec"]}
+    return list(meta.get("parts") or [whole])
+
+
 @dataclass(frozen=True, kw_only=True)
 class Attack(ABC):
     """One idea; its fields are its settings. It writes a guess and never judges it."""
@@ -121,6 +147,11 @@ class Attack(ABC):
     def num_candidates(self) -> int:
         """How many texts the attacker holds for possible, for attacks that choose among them."""
         return 10
+
+    @property
+    def num_earlier(self) -> int:
+        """How many other runs of the same prompts it pools with the one under attack."""
+        return 0
 
     @abstractmethod
     def run(self, view: RunView) -> Guess:

@@ -6,10 +6,14 @@ from sfumato.attacks.homomorphic.predictions import Predictions
 from sfumato.attacks.homomorphic.remainder import Remainder
 from sfumato.attacks.learned.attribute_reader import AttributeReader
 from sfumato.attacks.learned.inverter import LearnedInverter
+from sfumato.attacks.metadata.traffic import Traffic
 from sfumato.attacks.picture.clean_decode import CleanDecode
 from sfumato.attacks.picture.feature_descent import FeatureDescent
 from sfumato.attacks.picture.finish_denoising import FinishDenoising
+from sfumato.attacks.pooled.across_runs import AcrossRuns
 from sfumato.attacks.seed_search import SeedSearch
+from sfumato.attacks.text.rank_prompts import RankPrompts
+from sfumato.attacks.text.read_prompt import ReadPrompt
 
 _ALL: tuple[type[Attack], ...] = (
     FinishDenoising,
@@ -21,6 +25,10 @@ _ALL: tuple[type[Attack], ...] = (
     Remainder,
     KeyRecovery,
     SeedSearch,
+    ReadPrompt,
+    RankPrompts,
+    AcrossRuns,
+    Traffic,
 )
 ATTACKS: dict[str, type[Attack]] = {attack.name: attack for attack in _ALL}
 

@@ -1,0 +1,1 @@
+"""Attacks on the prompt: its words, and which of several texts it is."""
