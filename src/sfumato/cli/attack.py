@@ -22,6 +22,19 @@ def attack(
     truth: Annotated[
         Path | None, typer.Option(metavar="FILE.png", help="The picture that the run made: judges the picture.")
     ] = None,
+    clouds: Annotated[
+        str | None,
+        typer.Option(metavar="NAME[,NAME…]", help="Clouds that pool what they saw, such as cloud-1,cloud-2."),
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Of the run, where an attack must know and no transcript says.")
+    ] = None,
+    scheduler: Annotated[str, typer.Option(help="Of the run, with --steps.")] = "dpm++",
+    guidance_scale: Annotated[float, typer.Option(help="Of the run, with --steps.")] = 5.0,
+    candidates: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Texts that may be the prompt, one a line, for attacks that rank."),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(metavar="FILE.png", help="Where to write the attacker's picture; several are numbered."),
@@ -36,6 +49,7 @@ def attack(
     The attack is given no secret; --secrets and --truth only judge what it guesses, beside the guess of the same
     attacker who has not read the recording.
     """
+    from sfumato.cli.attack_views import ViewRequest
     from sfumato.cli.attacking import AttackRequest, print_attacks, run_attack
 
     if show_list:
@@ -46,9 +60,16 @@ def attack(
     run_attack(
         AttackRequest(
             name=name,
-            run=run,
             settings=settings or [],
             model=model,
+            seen=ViewRequest(
+                run=run,
+                clouds=clouds,
+                steps=steps,
+                scheduler=scheduler,
+                guidance_scale=guidance_scale,
+                candidates=candidates,
+            ),
             secrets=secrets,
             truth=truth,
             out=out,

@@ -1,10 +1,13 @@
 """The run behind ``sfumato attack``: the attack on what was recorded, and then the judging."""
 
 import json
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from sfumato.cli.attack_judging import HEADINGS, Judged, judge_guess, truth_of
+from sfumato.cli.attack_views import ViewRequest, views_of
 from sfumato.files import check_writable, write_whole
 
 if TYPE_CHECKING:
@@ -13,10 +16,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from sfumato.attacks.base import Attack, RunView
-    from sfumato.attacks.homomorphic.base import PartlyHidden
-    from sfumato.audit.scores import Scores
-    from sfumato.models.folder import ModelFolder
-    from sfumato.tensors import Latent
+    from sfumato.attacks.guesses import Guess
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,9 +24,9 @@ class AttackRequest:
     """What the command line asked for."""
 
     name: str
-    run: Path
     settings: list[str]
     model: str
+    seen: ViewRequest
     secrets: Path | None
     truth: Path | None
     out: Path | None
@@ -34,11 +34,14 @@ class AttackRequest:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Truth:
-    """What guesses are judged by; the attack never has it."""
+class _Found:
+    """What came of an attack, as far as it is shown."""
 
-    latents: "Latent | None"
-    pictures: "NDArray[np.uint8] | None"
+    attack: "Attack"
+    view: "RunView"
+    guess: "Guess"
+    judged: Judged
+    """By metric: with the recording, and without it."""
 
 
 def print_attacks() -> None:
@@ -66,43 +69,35 @@ def run_attack(request: AttackRequest) -> None:
         SfumatoError: the recording cannot be read, is of another model, or lacks what the attack works on.
     """
     _check_files(request)
-    from sfumato.attacks.base import RunView
     from sfumato.attacks.catalog import find_attack
-    from sfumato.audit.scores import scores
-    from sfumato.models.decoding import decode, to_uint8
+    from sfumato.audit.judging import pictures_of
     from sfumato.models.folder import find_model
-    from sfumato.models.loading import load_decoder
     from sfumato.protocols.settings import parse_values
-    from sfumato.transport.recording import Recording
 
     kind = find_attack(request.name)
     attack = kind(**parse_values(request.name, kind, request.settings, {}))
     model = find_model(request.model)
-    view = RunView.of(Recording.read(request.run), model)
-    guess = _latents(attack.run(view))
-    decoder = load_decoder(model)
-    pictures = to_uint8(decode(decoder, guess.latents))
-    judged: dict[str, Scores] = {}
+    view, guess = _first_that_works(attack, views_of(request.seen, model))
+    judged: Judged = {}
     if request.secrets or request.truth:
-        truth = _truth(request, model, decoder)
-        prior = _latents(attack.prior(view))
-        for name, one, seen in (
-            ("guess", guess, pictures),
-            ("prior", prior, to_uint8(decode(decoder, prior.latents))),
-        ):
-            judged[name] = scores(one.latents, one.was_hidden, seen, latents=truth.latents, truth=truth.pictures)
-    written = [] if request.out is None else _write(request.out, pictures)
+        judged = judge_guess(guess, attack.prior(view), truth_of(request.secrets, request.truth, model))
+    pictures = pictures_of(guess, model)
+    written = [] if request.out is None or pictures is None else _write(request.out, pictures)
+    found = _Found(attack=attack, view=view, guess=guess, judged=judged)
     if request.as_json:
-        print(json.dumps(_as_json(attack, view, guess, judged), indent=2))
+        print(json.dumps(_as_json(found), indent=2))
     else:
-        _print(attack, view, guess, judged, written)
+        _print(found, written)
 
 
-def _latents(guess: Any) -> "PartlyHidden":
-    from sfumato.attacks.homomorphic.base import PartlyHidden
+def _first_that_works(attack: "Attack", views: "list[RunView]") -> "tuple[RunView, Guess]":
+    """Of a run whose clouds follow different protocols, the first that shows what the attack works on."""
+    from sfumato.errors import LacksInput
 
-    assert isinstance(guess, PartlyHidden), "attacks of this command guess latents"
-    return guess
+    for view in views[:-1]:
+        with suppress(LacksInput):
+            return view, attack.run(view)
+    return views[-1], attack.run(views[-1])
 
 
 def _check_files(request: AttackRequest) -> None:
@@ -112,34 +107,6 @@ def _check_files(request: AttackRequest) -> None:
         check_writable(request.out)
     if request.truth is not None and not request.truth.is_file():
         raise ValueError(f"--truth {request.truth} is no file: name the picture that the run made")
-
-
-def _truth(request: AttackRequest, model: "ModelFolder", decoder: Any) -> _Truth:
-    from sfumato.errors import SpecMismatch
-    from sfumato.models.decoding import decode, to_uint8
-    from sfumato.run_secrets import RunSecrets
-
-    latents = None
-    if request.secrets is not None:
-        secrets = RunSecrets.read(request.secrets)
-        if secrets.model_fingerprint != model.unet_fingerprint:
-            raise SpecMismatch("the secrets are of a run with another model: name those of the run that was recorded")
-        latents = secrets.latents[-1]
-    if request.truth is not None:
-        return _Truth(latents=latents, pictures=_read_picture(request.truth))
-    assert latents is not None
-    return _Truth(latents=latents, pictures=to_uint8(decode(decoder, latents)))
-
-
-def _read_picture(path: Path) -> "NDArray[np.uint8]":
-    import numpy as np
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with Image.open(path) as picture:
-            return np.asarray(picture.convert("RGB"))[None]
-    except (UnidentifiedImageError, OSError) as error:
-        raise ValueError(f"--truth {path} is no picture that can be read") from error
 
 
 def _write(out: Path, pictures: "NDArray[np.uint8]") -> list[Path]:
@@ -157,47 +124,53 @@ def _write(out: Path, pictures: "NDArray[np.uint8]") -> list[Path]:
     return paths
 
 
-def _as_json(attack: "Attack", view: "RunView", guess: "PartlyHidden", judged: "dict[str, Scores]") -> dict[str, Any]:
+def _as_json(found: _Found) -> dict[str, Any]:
+    from sfumato.cli.attack_guesses import content_of
     from sfumato.version import VERSION
 
+    view, content = found.view, content_of(found.guess, found.view)
     return {
         "sfumato": VERSION,
-        "attack": attack.name,
-        "settings": asdict(attack),
+        "attack": found.attack.name,
+        "settings": asdict(found.attack),
         "model": {"name": view.model.name, "fingerprint": view.model.unet_fingerprint},
         "protocol": view.spec.name,
         "spec": view.spec.to_dict(),
-        "finding": guess.finding,
-        "scores": {name: one.to_dict() for name, one in judged.items()},
+        "finding": found.guess.finding,
+        "scores": {
+            who: {metric: pair[place] for metric, pair in found.judged.items()}
+            for place, who in enumerate(("guess", "prior"))
+            if found.judged
+        },
+        **({} if content is None else {"guess": content}),
     }
 
 
-def _print(
-    attack: "Attack", view: "RunView", guess: "PartlyHidden", judged: "dict[str, Scores]", written: list[Path]
-) -> None:
+def _print(found: _Found, written: list[Path]) -> None:
     from rich.console import Console
 
-    console = Console(soft_wrap=True, highlight=False)
-    console.print(f"[bold]{attack.name}[/] on {view.spec.name} with {view.model.name}: {guess.finding}")
-    if judged:
-        console.print(_table(judged))
+    from sfumato.cli.attack_guesses import table_of
+
+    console, view = Console(soft_wrap=True, highlight=False), found.view
+    console.print(f"[bold]{found.attack.name}[/] on {view.spec.name} with {view.model.name}: {found.guess.finding}")
+    if (table := table_of(found.guess, view)) is not None:
+        console.print(table)
+    if found.judged:
+        console.print(_table(found.judged))
     for path in written:
         console.print("[bold]Wrote[/]", str(path))
 
 
-def _table(judged: "dict[str, Scores]") -> "Table":
+def _table(judged: Judged) -> "Table":
     from rich.table import Table
 
     table = Table()
-    table.add_column("")
-    for heading in ("correlation", "of hidden entries", "PSNR dB"):
-        table.add_column(heading, justify="right")
-    for name, label in (("guess", "with the recording"), ("prior", "without it")):
-        one = judged[name]
-        numbers = (_text(one.correlation, 4), _text(one.hidden_correlation, 4), _text(one.psnr_db, 1))
-        table.add_row(label, *numbers)
+    for heading in ("", *(HEADINGS.get(metric, metric) for metric in judged)):
+        table.add_column(heading, justify="right" if heading else "left")
+    for place, label in enumerate(("with the recording", "without it")):
+        table.add_row(label, *(_text(metric, pair[place]) for metric, pair in judged.items()))
     return table
 
 
-def _text(number: float | None, digits: int) -> str:
-    return "-" if number is None else f"{number:.{digits}f}"
+def _text(metric: str, number: float | None) -> str:
+    return "-" if number is None else f"{number:.{1 if metric.startswith('psnr') else 4}f}"
