@@ -89,7 +89,7 @@ def test_every_attack_is_listed(sfumato):
     ("code", "arguments", "sentence"),
     [
         (2, [], "name an attack and a recorded run"),
-        (2, ["voodoo", "{run}"], "no attack 'voodoo': choose one of predictions, remainder, key"),
+        (2, ["voodoo", "{run}"], "no attack 'voodoo': choose one of finish-denoising, "),
         (2, ["key", "{run}", "--set", "x=1"], "key has no setting 'x': write FIELD=VALUE with one of samples"),
         (2, ["key", "{run}", "--set", "samples=x"], "samples must be a number, got 'x'"),
         (2, ["key", "{run}", "--out", "g.jpg"], "--out must name a .png file, got g.jpg"),

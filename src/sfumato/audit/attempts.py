@@ -44,6 +44,8 @@ class Subject:
     is_control: bool
     recording: Recording
     truth: Truth
+    earlier: tuple[Recording, ...] = ()
+    """Runs of the same prompts with other noise, for attacks that pool them."""
     source: str = ""
     """Names a run that was recorded elsewhere; empty for runs made here."""
 
@@ -77,8 +79,12 @@ class Attempt:
         view = partial(view_of, maker=subject.maker, clouds=trial.clouds, shape=shape, learns=True)
         seen = view(subject.recording)
         texts, self._true = candidates_for(seen, subject.truth, subject.first, trial.attack.num_candidates)
-        self._view = replace(seen, candidates=texts)
-        self._noise = None if subject.is_control else replace(view(subject.noise), candidates=texts)
+        earlier = subject.earlier[: trial.attack.num_earlier]
+        self._view = replace(seen, candidates=texts, earlier=tuple(map(view, earlier)))
+        self._noise = None
+        if not subject.is_control:
+            noises = (noise_instead(each, seed=subject.first) for each in earlier)
+            self._noise = replace(view(subject.noise), candidates=texts, earlier=tuple(map(view, noises)))
 
     @property
     def _name(self) -> str:

@@ -31,6 +31,10 @@ _REHEARSALS = 1_000_000_000
 """Seeds of people from here on are the attacker's; victims have smaller ones."""
 
 
+_AGAIN = 10_000_000
+"""Between the seeds of runs of the same prompts."""
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Truth:
     """What only the client of a run knew."""
@@ -69,15 +73,18 @@ class RunMaker:
         told = {**asdict(self), "model": self.model.unet_fingerprint, "spec": self.spec.to_json()}
         return hashlib.sha256(json.dumps([self.spec.name, told], sort_keys=True).encode()).hexdigest()[:24]
 
-    def victims(self, num_pictures: int, keeps: Keeps, *, first: int = 0) -> Iterator[tuple[Recording, Truth]]:
+    def victims(
+        self, num_pictures: int, keeps: Keeps, *, first: int = 0, again: int = 0
+    ) -> Iterator[tuple[Recording, Truth]]:
         """Makes runs under attack.
 
         Args:
             num_pictures: in all.
             keeps: which messages are kept with their tensors.
             first: number of the first person.
+            again: other numbers give the same prompts other noise.
         """
-        return self._runs(people(first, num_pictures), keeps, first)
+        return self._runs(people(first, num_pictures), keeps, first + again * _AGAIN)
 
     def rehearsals(self, num_pictures: int, keeps: Keeps, *, start: int = 0) -> Iterator[tuple[Recording, Truth]]:
         """Makes the attacker's own runs, of other people.

@@ -1,14 +1,16 @@
 """Runs what a plan still lacks: batch by batch, every attack on each."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from sfumato.attacks.base import Attack
 from sfumato.audit.attempts import Attempt, Subject, trial_name
 from sfumato.audit.made_runs import RunMaker
 from sfumato.audit.plan import Audited, Plan
 from sfumato.audit.store import Store
 from sfumato.models.folder import ModelFolder
 from sfumato.protocols.prompt_set.spec import PromptSet
+from sfumato.transport.recording import Recording
 from sfumato.wire.selection import keep_any
 
 
@@ -55,6 +57,14 @@ def pieces(plan: Plan, batch_size: int) -> list[Piece]:
     ]
 
 
+def _earlier(maker: RunMaker, piece: Piece, attacks: Sequence[Attack]) -> Iterator[Recording]:
+    """As many more runs of the same prompts as the attack that pools most of them needs."""
+    for again in range(1, 1 + max(attack.num_earlier for attack in attacks)):
+        keeps = keep_any([attack.keeps for attack in attacks if attack.num_earlier >= again])
+        ((recording, _),) = maker.victims(piece.number, keeps, first=piece.first, again=again)
+        yield recording
+
+
 def run_piece(plan: Plan, runs: Runs, piece: Piece, store: Store, tell: Callable[[str, int], None]) -> int:
     """Makes a batch of runs, tries what was not tried on it, and keeps the scores of each trial as it ends.
 
@@ -85,7 +95,14 @@ def run_piece(plan: Plan, runs: Runs, piece: Piece, store: Store, tell: Callable
     ((recording, truth),) = maker.victims(
         piece.number, keep_any([trial.attack.keeps for trial in todo]), first=piece.first
     )
-    subject = Subject(maker=maker, first=piece.first, is_control=audited.is_control, recording=recording, truth=truth)
+    subject = Subject(
+        maker=maker,
+        first=piece.first,
+        is_control=audited.is_control,
+        recording=recording,
+        truth=truth,
+        earlier=tuple(_earlier(maker, piece, [trial.attack for trial in todo])),
+    )
     for trial in todo:
         tell(f"{audited.name}: {trial.attack.name} by cloud {trial.who}", 0)
         Attempt(subject, trial).keep(store)

@@ -50,8 +50,8 @@ class Traffic(Attack):
         # What never differs tells nothing, and times differ from run to run alike.
         varies = scale > 1e-9 * mean.abs().clamp_min(1)
         mine = torch.stack([sizes_of(view, view.known_settings().num_pictures)[name] for name in names], dim=1)
-        standard = [((rows - mean) / scale)[:, varies] for rows in (mine, told)]
-        near = torch.cdist(*standard).topk(min(self.neighbours, len(told)), largest=False).indices.numpy()
+        here, there = (((rows - mean) / scale)[:, varies] for rows in (mine, told))
+        near = torch.cdist(here, there).topk(min(self.neighbours, len(told)), largest=False).indices.numpy()
         attributes = [person for each in own for person in each.attributes]
         before = _frequencies(attributes)
         return AttributeGuess(
