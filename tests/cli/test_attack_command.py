@@ -151,3 +151,22 @@ def test_secrets_are_never_overwritten(refused, tmp_path):
     (tmp_path / "s.safetensors").write_text("kept")
     assert "exists: name a new file" in refused(2, "--secrets", tmp_path / "s.safetensors")
     assert (tmp_path / "s.safetensors").read_text() == "kept"
+
+
+def test_recovered_words_are_printed_and_judged(sfumato, recorded, tiny_sd):
+    folder = recorded("--protocol", "layer-split", "--local-clouds", 2)
+    common = ["--model", tiny_sd.path, "--clouds", "cloud-2", "--set", "samples=5"]
+    code, out, err = sfumato("attack", "read-prompt", folder / "run", *common, "--secrets", folder / "s.safetensors")
+    assert code == 0, err
+    assert "exact" in out
+    code, out, _ = sfumato("attack", "read-prompt", folder / "run", *common, "--format", "json")
+    assert code == 0
+    assert [text.split() for text in json.loads(out)["guess"]] == [PROMPT.split()]
+    (folder / "texts").write_text(f"a horse\n\n{PROMPT}\n")
+    ranking = ["--candidates", folder / "texts", "--steps", 3, "--format", "json", "--model", tiny_sd.path]
+    code, out, err = sfumato("attack", "rank-prompts", folder / "run", *ranking)
+    assert code == 0, err
+    assert json.loads(out)["guess"][0][0]["text"] == PROMPT
+    code, _, err = sfumato("attack", "rank-prompts", folder / "run", "--clouds", "cloud-9", "--model", tiny_sd.path)
+    assert code == 2
+    assert "no cloud 'cloud-9'" in err

@@ -41,7 +41,7 @@ class Planted(Rehearsal):
 
     @property
     def name(self):
-        return "planted"
+        return f"planted {self.amount}"
 
     def runs(self, num_pictures, keeps):
         for person in people(num_pictures, 1):

@@ -25,7 +25,7 @@ def sizes_of(view: RunView, num_pictures: int) -> dict[str, Float[Tensor, " pict
     found: dict[str, Tensor] = {}
 
     def note(name: str, value: float) -> None:
-        found[name] = torch.full((num_pictures,), float(value), dtype=torch.float64)
+        found[name] = torch.full((num_pictures,), value, dtype=torch.float64)
 
     for cloud, transcript in zip(view.clouds, view.transcripts, strict=True):
         by_kind: dict[tuple[Direction, str], list[Entry]] = defaultdict(list)
@@ -34,9 +34,9 @@ def sizes_of(view: RunView, num_pictures: int) -> dict[str, Float[Tensor, " pict
         for (direction, kind), entries in by_kind.items():
             name = f"{cloud} {direction} {kind}"
             sizes = [entry.size_bytes / _KIB for entry in entries]
-            note(f"{name} number", len(entries))
+            note(f"{name} number", float(len(entries)))
             note(f"{name} sum", sum(sizes))
-            note(f"{name} distinct sizes", len(Counter(sizes)))
+            note(f"{name} distinct sizes", float(len(Counter(sizes))))
             if len(entries) == num_pictures:
                 found[f"{name} own"] = torch.tensor(sizes, dtype=torch.float64)
         note(f"{cloud} seconds", transcript.entries[-1].seconds - transcript.entries[0].seconds)

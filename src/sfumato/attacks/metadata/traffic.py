@@ -6,7 +6,6 @@ sizes and times); here by nearest neighbours.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, ClassVar
 
 import numpy as np
@@ -91,10 +90,15 @@ class Traffic(Attack):
         return torch.cat([torch.stack([one[name] for name in names], dim=1) for one in found]), names
 
 
-@lru_cache(maxsize=8)
+_KEPT: dict[tuple[str, int], list[Rehearsed]] = {}
+"""Own runs by their rehearsal's name and number: without tensors small, and the same for all batches of an audit."""
+
+
 def _rehearsed(rehearsal: Rehearsal, runs: int) -> list[Rehearsed]:
-    """Without tensors a run is small, so that those of one setting stay in memory for all batches of an audit."""
-    return list(rehearsal.runs(runs, keep_none))
+    key = rehearsal.name, runs
+    if key not in _KEPT:
+        _KEPT[key] = list(rehearsal.runs(runs, keep_none))
+    return _KEPT[key]
 
 
 def _votes(values: list[str], name: str) -> NDArray[np.float64]:
