@@ -56,7 +56,7 @@ class Traffic(Attack):
         return AttributeGuess(
             probabilities={
                 name: np.stack([_votes([attributes[i][name] for i in row], name) + before[name] for row in near])
-                / (1 + self.neighbours)
+                / (1 + near.shape[1])
                 for name in VALUES
             },
             finding=f"{int(varies.sum())} of {len(names)} sizes, counts and times differ between runs",
@@ -80,7 +80,8 @@ class Traffic(Attack):
         return PromptSet(server_steps="1-1-1")
 
     def _own(self, view: RunView) -> list[Rehearsed]:
-        return _rehearsed(view.known_rehearsal(), self.runs)
+        """Of the protocol itself: runs in the clear, which tell the same numbers, have other sizes."""
+        return [each for each in _rehearsed(view.known_rehearsal(), self.runs) if each.view.spec == view.spec]
 
     def _told(self, view: RunView, own: list[Rehearsed]) -> tuple[Tensor, list[str]]:
         """Numbers of its own runs that the run under attack has too; one row a picture."""
