@@ -93,6 +93,14 @@ def test_shards_then_tables_then_the_same_from_rows_alone(study, tmp_path: Path)
     assert (tmp_path / "again" / "tables.md").read_text() == text
     assert not list((tmp_path / "again").glob("*.png"))
 
+    other = exported.with_columns(settings=pl.col("settings").str.replace('"tv_weight": 1.0', '"tv_weight": 2.0'))
+    other.write_parquet(tmp_path / "other.parquet")
+    _, _, err = study("--tables-only", "--rows", tmp_path / "other.parquet", out="third")
+    assert "so there are no tables" in err, "rows of other settings do not count"
+    other.write_parquet(next((out / "rows").glob("*.parquet")))
+    code, _, err = study("--tables-only")
+    assert (code, "with another tv_weight than it has by now" in one_sentence(err)) == (1, True)
+
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)

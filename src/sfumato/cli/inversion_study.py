@@ -58,11 +58,12 @@ def run_inversion_study(request: InversionStudyRequest) -> None:
         cell.attack  # noqa: B018 - a setting out of range is found before anything is computed
     bench = Workbench(model=find_model(request.model), device=device_from(request.device), draws=scale.draws)
     claim_folder(request.out, Study(bench.model.unet_fingerprint))
-    known = finished_cells(all_rows(request.out, request.rows))
+    by_name = {bench.name_of(cell): cell for cell in cells_of(list(tables.values()))}
+    known = finished_cells(all_rows(request.out, request.rows, by_name))
     if not request.tables_only:
         number = run(cells, bench, request.out, known, console)
         console.print(f"{number} cells computed; {request.out / 'rows'}", soft_wrap=True)
-    report = Report(tables=tables, rows=all_rows(request.out, request.rows), bench=bench)
+    report = Report(tables=tables, rows=all_rows(request.out, request.rows, by_name), bench=bench)
     if not report.begun:
         console.print("No cell of these settings is there yet, so there are no tables: let the study run on.")
         return

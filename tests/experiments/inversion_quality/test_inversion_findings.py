@@ -1,5 +1,7 @@
 """Numbers of a cell from its rows, and what follows from differences."""
 
+import json
+
 import numpy as np
 import polars as pl
 import pytest
@@ -141,6 +143,15 @@ def test_what_changes_no_result_is_not_in_a_cells_name() -> None:
     assert len(names) == len(cells)
     assert names.isdisjoint(cell.identity("g", 4) for cell in cells)
     assert names.isdisjoint(cell.identity("f", 5) for cell in cells)
+
+
+def test_rows_of_other_defaults_are_told_apart_and_new_settings_are_not() -> None:
+    cell = plan(Scale())["1"].entries[0].cell
+    stored = dict(cell.all_settings)
+    del stored["tv_weight"]
+    assert cell.changed_settings(json.dumps(stored)) == []
+    assert cell.changed_settings(json.dumps({**stored, "gone": 3})) == []
+    assert cell.changed_settings(json.dumps({**stored, "learning_rate": 7.0})) == ["learning_rate"]
 
 
 def test_losses_are_thinned_with_both_ends() -> None:

@@ -53,7 +53,10 @@ class Cell:
         return len(self.seeds) * self.num_frames
 
     def identity(self, model_fingerprint: str, draws: int) -> str:
-        """Equal for cells of one result.
+        """Equal for cells of one result, as long as the method's defaults are what they were.
+
+        Only settings that the cell names count, so that rows stay known when a method gets a new setting;
+        `changed_settings` tells whether a default has changed.
 
         Args:
             model_fingerprint: of the public model.
@@ -63,7 +66,7 @@ class Cell:
             "target": self.target,
             "layer": self.layer,
             "method": self.method,
-            "settings": self.all_settings,
+            "settings": dict(self.settings),
             "seeds": self.seeds,
             "frames": self.num_frames,
             "words": self.words,
@@ -72,6 +75,15 @@ class Cell:
             "draws": draws,
         }
         return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:24]
+
+    def changed_settings(self, stored: str) -> list[str]:
+        """Names of settings that rows of this cell were computed with otherwise than it would be now.
+
+        Args:
+            stored: the settings of its rows, as JSON.
+        """
+        now = json.loads(json.dumps(self.all_settings))
+        return [name for name, value in json.loads(stored).items() if now.get(name, value) != value]
 
     @property
     def expected_seconds(self) -> float:

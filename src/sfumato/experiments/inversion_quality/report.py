@@ -1,6 +1,6 @@
 """Tables, findings, panels and rows of a study, each written whole over those of an earlier call."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
@@ -81,17 +81,23 @@ class Report:
         return [table for table in self.tables.values() if any(self.find(entry.cell) for entry in table.entries)]
 
 
-def all_rows(out: Path, rows: Path | None) -> pl.DataFrame:
-    """Rows of the study's folder, and those of a file where they are missing.
+def all_rows(out: Path, rows: Path | None, cells: Mapping[str, Cell]) -> pl.DataFrame:
+    """Rows of the study's folder, and those of a file where they are missing and of the settings of today.
 
     Args:
         out: folder of the study.
         rows: as `write_report` exports them.
+        cells: of the plan, by name.
 
     Raises:
-        ExperimentError: a file is damaged, or of another kind.
+        ExperimentError: a file is damaged or of another kind, or the folder's rows have other settings.
     """
     own = row_store(out).read()
+    for name, changed in _changed(own, cells).items():
+        raise ExperimentError(
+            f"{out} holds rows of {cells[name].method} that were computed with another {' and '.join(changed)} than it "
+            "has by now: name a new folder with --out"
+        )
     if rows is None:
         return own
     try:
@@ -100,7 +106,15 @@ def all_rows(out: Path, rows: Path | None) -> pl.DataFrame:
         raise ExperimentError(
             f"{rows} holds no rows of this study, or is damaged: give the rows.parquet that an earlier one wrote"
         ) from error
-    return pl.concat([own, given.join(own, on="case", how="anti")]).sort("case")
+    current = given.filter(~pl.col("cell").is_in(list(_changed(given, cells))))
+    return pl.concat([own, current.join(own, on="case", how="anti")]).sort("case")
+
+
+def _changed(rows: pl.DataFrame, cells: Mapping[str, Cell]) -> dict[str, list[str]]:
+    """Cells whose rows have other settings than they would have now, and which."""
+    stored = dict(rows.select("cell", "settings").unique().iter_rows())
+    found = {name: cells[name].changed_settings(text) for name, text in stored.items() if name in cells}
+    return {name: changed for name, changed in found.items() if changed}
 
 
 def finished_cells(rows: pl.DataFrame) -> set[str]:
