@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-FEW = ["--samples", "2", "--batch-size", "2", "--steps", "2", "--attack", "seed-search count=64"]
+FEW = ["--samples", "2", "--batch-size", "2", "--steps", "2", "--attack", "seed-search count=1100"]
 PROMPT = "a painting of an old man with a grey beard, at the sea"
 
 

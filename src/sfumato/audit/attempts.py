@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from sfumato.attacks.base import RunView
 from sfumato.attacks.guesses import ChoiceGuess, Guess
 from sfumato.attacks.seen.catalog import reader_of
+from sfumato.audit.blind import stricter
 from sfumato.audit.candidates import candidates_for
 from sfumato.audit.judging import Known, Scores, judge, pictures_of
 from sfumato.audit.made_runs import RunMaker, Truth, view_of
@@ -108,6 +109,8 @@ class Attempt:
             outside=outside_pixels(self._view),
         )
         scored, before = judge(guess, known), judge(prior, known)
+        if pictures_of(prior, known.model) is not None:
+            before = stricter(before, known)
         on_noise = None if self._noise is None else judge(self._trial.attack.run(self._noise), known)
         store.rows.add(list(self._rows(guess, scored, before, on_noise, seconds)))
         pictures, guessed = pictures_of(guess, known.model), pictures_of(prior, known.model)

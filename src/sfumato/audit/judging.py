@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, UInt8
 from numpy.typing import NDArray
 from torch import nn
 
@@ -30,6 +30,8 @@ MOST_DB = 60.0
 """Pictures that agree to the byte count as this."""
 
 Scores = dict[str, Float[np.ndarray, " secret"]]
+Bytes = UInt8[np.ndarray, "secret rows columns 3"]
+Pixels = Bool[np.ndarray, "rows columns"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -40,7 +42,7 @@ class Known:
     model: ModelFolder
     candidates: Int[np.ndarray, " secret"] | None
     """Column of the true candidate."""
-    outside: Bool[np.ndarray, "height width"] | None
+    outside: Pixels | None
     """Pixels of cells that the clouds did not receive; None where that is nothing, or the whole picture."""
 
 
@@ -65,7 +67,7 @@ def judge(guess: Guess, known: Known) -> Scores:
     """
     pictures = pictures_of(guess, known.model)
     if pictures is not None:
-        return _pictures(pictures, known)
+        return score_pictures(pictures, known.truth.pictures, known.outside)
     if isinstance(guess, PromptGuess):
         return _prompts(guess, known)
     if isinstance(guess, AttributeGuess):
@@ -78,14 +80,22 @@ def judge(guess: Guess, known: Known) -> Scores:
     raise TypeError(f"no metric judges {type(guess).__name__}")
 
 
-def _pictures(pictures: NDArray[np.uint8], known: Known) -> Scores:
-    truth = known.truth.pictures
+def score_pictures(pictures: Bytes, truth: Bytes, outside: Pixels | None = None) -> Scores:
+    """Scores pictures by every metric of a picture.
+
+    Args:
+        pictures, truth: in pairs.
+        outside: pixels that are scored by themselves, too.
+
+    Raises:
+        ValueError: of other shapes.
+    """
     if pictures.shape != truth.shape:
         raise ValueError(f"{len(truth)} pictures of shape {truth.shape[1:]} were due, got {pictures.shape}")
     found = {"psnr": _capped(psnr(pictures, truth))}
-    if known.outside is not None and known.outside.any():
+    if outside is not None and outside.any():
         # A strip of pixels, as a picture of one row.
-        found["psnr outside"] = _capped(psnr(pictures[:, known.outside][:, None], truth[:, known.outside][:, None]))
+        found["psnr outside"] = _capped(psnr(pictures[:, outside][:, None], truth[:, outside][:, None]))
     encoder = _encoder()
     read, true = encoder.attributes(pictures), encoder.attributes(truth)
     same = np.stack([read[name].argmax(1) == true[name].argmax(1) for name in read])
