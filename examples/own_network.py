@@ -1,4 +1,4 @@
-"""A network of one's own, cut in two, and what the features that cross the cut show: SqueezeNet 1.1 in plain torch.
+r"""A network of one's own, cut in two, and what the features that cross the cut show: SqueezeNet 1.1 in plain torch.
 
     python examples/own_network.py photo.png --weights squeezenet1_1.pt --layer features.7
 
@@ -6,7 +6,7 @@ Without weights the network is a random one, without a picture a portrait is pai
 with any method, and with the function below named as the target:
 
     sfumato invert photo.png --target examples/own_network.py:squeezenet --weights squeezenet1_1.pt --layer features.7 \
-        --method direct --set tv_weight=100 --out found
+        --method direct --set feature_norm=relative --set tv_weight=3 --set learning_rate=0.05 --out found
 """
 
 import argparse
@@ -95,7 +95,10 @@ def main() -> None:
         cut=Cut(target=target.name, layer=arguments.layer),
         model=find_model("portraits"),
     )
-    method = DirectOptimisation(iterations=arguments.iterations, tv_weight=100.0)
+    # Relative to the features' own size, so that the weight of smoothness fits any network and cut.
+    method = DirectOptimisation(
+        iterations=arguments.iterations, feature_norm="relative", tv_weight=3.0, learning_rate=0.05
+    )
     found = invert(method, view, originals, prior_draws(method, view, 1))
 
     score = next(score for score in found.scores if score.metric == "psnr")
