@@ -1,4 +1,4 @@
-"""Step 18: photographs for attacks on networks that were trained on photographs.
+r"""Step 18: photographs for attacks on networks that were trained on photographs.
 
     python training/photographs.py --photographs caltech101_subset/index.csv --photographs cid22_256/training \
         --leave-out Faces --leave-out Faces_easy
