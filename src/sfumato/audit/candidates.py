@@ -6,6 +6,7 @@ from jaxtyping import Int
 from sfumato.attacks.base import RunView
 from sfumato.attacks.seen.catalog import reader_of
 from sfumato.audit.made_runs import Truth, people
+from sfumato.protocols.prompt_set.candidates import candidate_set
 from sfumato.protocols.prompt_set.spec import PromptSet
 
 _OTHERS = 500_000_000
@@ -30,7 +31,7 @@ def candidates_for(
     """
     if isinstance(view.spec, PromptSet):
         sets = reader_of(view).prompts(view)
-        return sets, np.array([texts.index(own) for texts, own in zip(sets, truth.prompts, strict=True)])
+        return sets, np.array([_place(view.spec, own) for own in truth.prompts])
     generator = np.random.default_rng(_OTHERS + first)
     true = generator.integers(number, size=len(truth.prompts))
     lists = []
@@ -39,3 +40,8 @@ def candidates_for(
         others.insert(int(true[place]), prompt)
         lists.append(tuple(others))
     return tuple(lists), true
+
+
+def _place(spec: PromptSet, prompt: str) -> int:
+    """Where the client has its own prompt in the set, in which attributes are worded alike."""
+    return candidate_set(prompt, max_candidates=spec.max_candidates, on_no_attribute=spec.on_no_attribute).index
