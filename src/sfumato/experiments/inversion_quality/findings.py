@@ -26,6 +26,7 @@ from sfumato.experiments.inversion_quality.plan import (
     WITHOUT_WORDS,
     Table,
     column_of,
+    steps_column,
 )
 from sfumato.metrics.intervals import Interval
 
@@ -173,7 +174,7 @@ def _clips(tables: dict[str, Table]) -> list[_Comparison]:
 
 def _steps(table: Table) -> list[_Comparison]:
     def at(count: int) -> Cell | None:
-        return table.cell("DMB", f"{count} steps")
+        return table.cell("DMB", steps_column(count))
 
     gains = [
         _Comparison(

@@ -83,6 +83,11 @@ def _seeds(count: int) -> tuple[int, ...]:
     return tuple(range(FIRST_SEED, FIRST_SEED + count))
 
 
+def steps_column(count: int) -> str:
+    """How a column of one number of sampling steps is headed."""
+    return "1 step" if count == 1 else f"{count} steps"
+
+
 def column_of(cut: tuple[str, str]) -> str:
     """How a column of one cut is headed."""
     return " ".join(cut)
@@ -187,7 +192,7 @@ def _black_words(scale: Scale) -> Iterator[Entry]:
 def _step_counts(scale: Scale) -> Iterator[Entry]:
     for count in numbers("step_counts", scale.step_counts):
         options = {"iterations": scale.count_iterations, "sampling_steps": count}
-        yield _entry("DMB", DEEP, "white-box", _seeds(scale.pictures), column=f"{count} steps", **options)
+        yield _entry("DMB", DEEP, "white-box", _seeds(scale.pictures), column=steps_column(count), **options)
 
 
 def _full(scale: Scale) -> Iterator[Entry]:
