@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
 
 from sfumato.attacks.base import Attack, RunView
 from sfumato.attacks.guesses import Secret, SeedGuess
 from sfumato.attacks.seen.base import SeenMap
 from sfumato.attacks.seen.catalog import READERS, reader_of
 from sfumato.errors import LacksInput
+from sfumato.metrics.agreement import correlation
 from sfumato.protocols.base import setting
 from sfumato.randomness import seeded_generator
 
@@ -63,9 +63,4 @@ def _agrees(seed: int, seen: SeenMap) -> bool:
     channels = seen.values.shape[1]
     noise = torch.randn(channels, window.height, window.width, generator=seeded_generator(seed))
     own = noise[:, window.top : window.bottom, window.left : window.right]
-    return _correlation(own, seen.values[0]) > _SAME
-
-
-def _correlation(a: Tensor, b: Tensor) -> float:
-    pair = torch.stack([a.flatten(), b.flatten()])
-    return float(torch.corrcoef(pair)[0, 1])
+    return (correlation(own, seen.values[0]) or 0.0) > _SAME

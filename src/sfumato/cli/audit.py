@@ -35,7 +35,9 @@ def audit(
         ),
     ] = None,
     samples: Annotated[int, typer.Option(min=2, help="Secrets of each setting: people, prompts, pictures.")] = 50,
-    slow_samples: Annotated[int, typer.Option(min=2, help="The same for attacks that optimise for each.")] = 20,
+    slow_samples: Annotated[
+        int, typer.Option(min=2, help="The same for attacks that optimise for each; whole batches.")
+    ] = 20,
     coalitions: Annotated[str, typer.Option(metavar="SIZE[,SIZE...]", help="How many clouds pool what they saw.")] = (
         "1,2"
     ),
