@@ -3,7 +3,7 @@
 from dataclasses import replace
 from functools import lru_cache
 
-from sfumato.attacks.base import RunView
+from sfumato.attacks.view import RunView
 from sfumato.audit.made_runs import RunMaker, Truth, view_of
 from sfumato.audit.noise import noise_instead
 from sfumato.models.folder import ModelFolder

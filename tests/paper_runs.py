@@ -5,7 +5,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 
 from recorded import Run, record
-from sfumato.attacks.base import RunView
+from sfumato.attacks.view import RunView
 from sfumato.models.folder import ModelFolder
 from sfumato.protocols.base import Spec
 from sfumato.protocols.homomorphic.spec import Homomorphic

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from recorded import record
-from sfumato.attacks.base import RunView
 from sfumato.attacks.seed_search import SeedSearch
+from sfumato.attacks.view import RunView
 from sfumato.audit.made_runs import RunMaker, view_of
 from sfumato.protocols.plain.spec import Plain
 from sfumato.wire.selection import keep_all

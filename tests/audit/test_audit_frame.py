@@ -7,9 +7,10 @@ from typing import ClassVar
 import pytest
 import torch
 
-from sfumato.attacks.base import Attack, RunView
+from sfumato.attacks.base import Attack
 from sfumato.attacks.guesses import LatentGuess
 from sfumato.attacks.seen.catalog import reader_of
+from sfumato.attacks.view import RunView
 from sfumato.audit.leakage import Verdict
 from sfumato.audit.made_runs import RunMaker, people
 from sfumato.audit.noise import noise_instead

@@ -9,10 +9,11 @@ from typing import Any, ClassVar
 
 import torch
 
-from sfumato.attacks.base import Attack, RunView
+from sfumato.attacks.base import Attack
 from sfumato.attacks.guesses import Secret, SeedGuess
 from sfumato.attacks.seen.base import SeenMap
 from sfumato.attacks.seen.catalog import READERS, reader_of
+from sfumato.attacks.view import RunView
 from sfumato.errors import LacksInput
 from sfumato.metrics.agreement import correlation
 from sfumato.protocols.base import setting

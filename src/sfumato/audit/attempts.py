@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sfumato.attacks.base import RunView
 from sfumato.attacks.guesses import ChoiceGuess, Guess
 from sfumato.attacks.seen.catalog import reader_of
+from sfumato.attacks.view import RunView
 from sfumato.audit.blind import stricter
 from sfumato.audit.candidates import candidates_for
 from sfumato.audit.judging import Known, Scores, judge, pictures_of

@@ -3,8 +3,8 @@
 import numpy as np
 from jaxtyping import Int
 
-from sfumato.attacks.base import RunView
 from sfumato.attacks.seen.catalog import reader_of
+from sfumato.attacks.view import RunView
 from sfumato.audit.made_runs import Truth, people
 from sfumato.protocols.prompt_set.candidates import candidate_set
 from sfumato.protocols.prompt_set.spec import PromptSet

@@ -10,9 +10,8 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from sfumato.attacks.base import RunSettings, RunView
-from sfumato.attacks.rehearsal import Rehearsal, Rehearsed
 from sfumato.attacks.seen.plain import PlainReader
+from sfumato.attacks.view import Rehearsal, Rehearsed, RunSettings, RunView
 from sfumato.client.wrapped_clouds import KeptClouds
 from sfumato.models.decoding import decode, to_uint8
 from sfumato.models.folder import ModelFolder

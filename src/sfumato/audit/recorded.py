@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from sfumato.attacks.base import RunView
+from sfumato.attacks.view import RunView
 from sfumato.audit.attempts import Attempt, Subject
 from sfumato.audit.made_runs import RunMaker, Truth
 from sfumato.audit.plan import Trial

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from rich.progress import Progress
 from rich.table import Table
 
-from sfumato.attacks.base import RunView
 from sfumato.attacks.homomorphic.base import PaperAttack
 from sfumato.attacks.homomorphic.predictions import Predictions
 from sfumato.attacks.homomorphic.remainder import Remainder
+from sfumato.attacks.view import RunView
 from sfumato.bench.fidelity import PROMPTS
 from sfumato.bench.line_panels import LinePanel, draw_lines
 from sfumato.client.wrapped_clouds import RecordedClouds

@@ -7,7 +7,7 @@ from sfumato.attacks.guesses import AttributeGuess, ChoiceGuess, Guess, PromptGu
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from sfumato.attacks.base import RunView
+    from sfumato.attacks.view import RunView
 
 _MOST = 5
 """Candidates that are printed for each picture."""

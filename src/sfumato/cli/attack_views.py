@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sfumato.attacks.base import RunView
+    from sfumato.attacks.view import RunView
     from sfumato.models.folder import ModelFolder
 
 
@@ -29,7 +29,7 @@ def views_of(request: ViewRequest, model: "ModelFolder") -> "list[RunView]":
         ValueError: no such cloud, or no text in the file of candidates.
         SfumatoError: the recording cannot be read, or is of another model.
     """
-    from sfumato.attacks.base import RunView
+    from sfumato.attacks.view import RunView
     from sfumato.transport.recording import Recording
 
     recording = Recording.read(request.run)
@@ -55,8 +55,8 @@ def _texts(path: Path | None) -> tuple[str, ...]:
 
 def _told(view: "RunView", request: ViewRequest, texts: tuple[str, ...]) -> "RunView":
     """With the run's settings where they were said, and its size is seen."""
-    from sfumato.attacks.base import RunSettings
     from sfumato.attacks.seen.catalog import reader_of
+    from sfumato.attacks.view import RunSettings
     from sfumato.errors import LacksInput
     from sfumato.protocols.prompt_set.spec import PromptSet
 

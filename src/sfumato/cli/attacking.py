@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from rich.table import Table
 
-    from sfumato.attacks.base import Attack, RunView
+    from sfumato.attacks.base import Attack
     from sfumato.attacks.guesses import Guess
+    from sfumato.attacks.view import RunView
 
 
 @dataclass(frozen=True, kw_only=True)

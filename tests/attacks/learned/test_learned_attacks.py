@@ -12,7 +12,7 @@ from sfumato.attacks.learned.lessons import features_at, lessons
 from sfumato.attacks.learned.logistic import fitted, probabilities
 from sfumato.attacks.learned.ridge import Ridge
 from sfumato.attacks.learned.standard import Standard
-from sfumato.attacks.rehearsal import Rehearsal
+from sfumato.attacks.view import Rehearsal
 from sfumato.audit.made_runs import OwnRuns, RunMaker, view_of
 from sfumato.audit.noise import noise_instead
 from sfumato.errors import LacksInput

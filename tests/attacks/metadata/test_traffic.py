@@ -7,10 +7,9 @@ import pytest
 import torch
 
 from made_views import view
-from sfumato.attacks.base import RunView
 from sfumato.attacks.metadata.sizes import sizes_of
 from sfumato.attacks.metadata.traffic import Traffic
-from sfumato.attacks.rehearsal import Rehearsal, Rehearsed
+from sfumato.attacks.view import Rehearsal, Rehearsed, RunView
 from sfumato.errors import LacksInput
 from sfumato.portraits.attributes import VALUES
 from sfumato.protocols.plain.spec import Plain

@@ -3,8 +3,8 @@
 import pytest
 
 from recorded import served
-from sfumato.attacks.base import RunView
 from sfumato.attacks.seen.catalog import reader_of
+from sfumato.attacks.view import RunView
 from sfumato.client.wrapped_clouds import KeptClouds
 from sfumato.errors import LacksInput
 from sfumato.protocols.homomorphic.spec import Homomorphic

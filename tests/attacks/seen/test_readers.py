@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from recorded import in_process, served
-from sfumato.attacks.base import RunSettings, RunView
 from sfumato.attacks.seen.base import Half, assembled
 from sfumato.attacks.seen.catalog import reader_of
 from sfumato.attacks.seen.layer_split import LayerSplitReader
 from sfumato.attacks.seen.strip_split import StripSplitReader
+from sfumato.attacks.view import RunSettings, RunView
 from sfumato.client.wrapped_clouds import KeptClouds
 from sfumato.errors import LacksInput
 from sfumato.models.folder import ModelFolder

@@ -5,12 +5,12 @@ import torch
 
 from made_views import made, view
 from recorded import record
-from sfumato.attacks.base import RunView
 from sfumato.attacks.seen.catalog import reader_of
 from sfumato.attacks.text.prefix_encoder import PrefixEncoder
 from sfumato.attacks.text.read_prompt import ReadPrompt
 from sfumato.attacks.text.token_search import TokenSearch
 from sfumato.attacks.text.told_text import prompt_embeds, solved
+from sfumato.attacks.view import RunView
 from sfumato.errors import LacksInput
 from sfumato.models.conditioning import PromptEncoder
 from sfumato.protocols.layer_split.spec import LayerSplit

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from jaxtyping import Bool
 from torch import Tensor
 
-from sfumato.attacks.base import Attack, RunView
+from sfumato.attacks.base import Attack
 from sfumato.attacks.guesses import LatentGuess
+from sfumato.attacks.view import RunView
 from sfumato.protocols.base import Spec
 from sfumato.protocols.homomorphic.spec import Homomorphic
 

@@ -19,11 +19,11 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 import torch
 
-from sfumato.attacks.base import RunView
 from sfumato.attacks.homomorphic.base import PaperAttack, PartlyHidden
 from sfumato.attacks.homomorphic.paper_steps import PaperStep, known_updates, paper_steps
 from sfumato.attacks.homomorphic.prior import mean_guess
 from sfumato.attacks.homomorphic.returned import Returned, returned_slots
+from sfumato.attacks.view import RunView
 from sfumato.crypto.ckks import Ciphertexts
 from sfumato.crypto.encoding import Vector, real_slots, symmetric_coefficients
 from sfumato.crypto.ntt import centred, coefficients_of, in_order, values_of

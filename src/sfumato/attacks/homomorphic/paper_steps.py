@@ -6,7 +6,7 @@ from itertools import product
 from jaxtyping import Float
 from torch import Tensor
 
-from sfumato.attacks.base import RunView
+from sfumato.attacks.view import RunView
 from sfumato.errors import LacksInput, Unsupported
 from sfumato.models.folder import ModelFolder
 from sfumato.models.sampling import SCHEDULERS, make_scheduler

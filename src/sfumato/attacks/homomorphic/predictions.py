@@ -9,10 +9,10 @@ from typing import ClassVar
 
 import torch
 
-from sfumato.attacks.base import RunView
 from sfumato.attacks.homomorphic.base import PaperAttack, PartlyHidden
 from sfumato.attacks.homomorphic.paper_steps import PaperStep, known_updates, paper_steps
 from sfumato.attacks.homomorphic.prior import mean_guess
+from sfumato.attacks.view import RunView
 from sfumato.models.denoiser import Conditioning, predict
 from sfumato.models.loading import load_unet
 from sfumato.models.sampling import guided

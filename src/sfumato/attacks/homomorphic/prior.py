@@ -1,9 +1,9 @@
 """What an attacker guesses without a transcript: a number of pictures, their size, and the public model."""
 
-from sfumato.attacks.base import RunView
 from sfumato.attacks.homomorphic.base import PartlyHidden
 from sfumato.attacks.homomorphic.paper_steps import paper_steps
 from sfumato.attacks.own_latents import own_latents
+from sfumato.attacks.view import RunView
 
 
 def mean_guess(view: RunView, num: int) -> PartlyHidden:

@@ -8,12 +8,12 @@ from typing import ClassVar
 
 import torch
 
-from sfumato.attacks.base import RunView
 from sfumato.attacks.homomorphic.base import PaperAttack, PartlyHidden
 from sfumato.attacks.homomorphic.paper_steps import paper_steps
 from sfumato.attacks.homomorphic.prior import mean_guess
 from sfumato.attacks.homomorphic.stationary import StationaryPrior
 from sfumato.attacks.own_latents import own_latents
+from sfumato.attacks.view import RunView
 from sfumato.errors import LacksInput
 from sfumato.protocols.base import setting
 from sfumato.protocols.homomorphic.index_set import Parts

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sfumato.attacks.base import Attack, RunView
+from sfumato.attacks.base import Attack
 from sfumato.attacks.guesses import AttributeGuess, Secret
 from sfumato.attacks.learned.lessons import (
     MID_LAYER,
@@ -25,6 +25,7 @@ from sfumato.attacks.learned.lessons import (
 from sfumato.attacks.learned.logistic import fitted, probabilities
 from sfumato.attacks.learned.standard import Standard
 from sfumato.attacks.seen.keeping import bears_on
+from sfumato.attacks.view import RunView
 from sfumato.portraits.attributes import VALUES
 from sfumato.protocols.base import setting
 

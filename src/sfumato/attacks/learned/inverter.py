@@ -15,13 +15,13 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
-from sfumato.attacks.base import Attack, RunView
+from sfumato.attacks.base import Attack
 from sfumato.attacks.guesses import PictureGuess
 from sfumato.attacks.learned.lessons import MID_LAYER, features_at, lessons
 from sfumato.attacks.learned.ridge import Ridge
 from sfumato.attacks.learned.standard import Standard
-from sfumato.attacks.rehearsal import Rehearsal
 from sfumato.attacks.seen.keeping import bears_on
+from sfumato.attacks.view import Rehearsal, RunView
 from sfumato.models.decoding import to_uint8
 from sfumato.protocols.base import setting
 

@@ -15,12 +15,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from sfumato.attacks.base import RunView
-from sfumato.attacks.rehearsal import Rehearsal, Rehearsed
 from sfumato.attacks.seen.base import Window
 from sfumato.attacks.seen.catalog import reader_of
 from sfumato.attacks.seen.keeping import bears_on
 from sfumato.attacks.seen.steps import by_step, chosen
+from sfumato.attacks.view import Rehearsal, Rehearsed, RunView
 from sfumato.files import write_whole
 from sfumato.portraits.attributes import VALUES
 

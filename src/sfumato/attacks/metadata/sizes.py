@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sfumato.attacks.base import RunView
+from sfumato.attacks.view import RunView
 from sfumato.wire.transcript import Direction, Entry
 
 _KIB = 1024.0

@@ -13,10 +13,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sfumato.attacks.base import Attack, RunView
+from sfumato.attacks.base import Attack
 from sfumato.attacks.guesses import AttributeGuess, Secret
 from sfumato.attacks.metadata.sizes import sizes_of
-from sfumato.attacks.rehearsal import Rehearsal, Rehearsed
+from sfumato.attacks.view import Rehearsal, Rehearsed, RunView
 from sfumato.portraits.attributes import VALUES
 from sfumato.protocols.base import Spec, setting
 from sfumato.protocols.prompt_set.spec import PromptSet

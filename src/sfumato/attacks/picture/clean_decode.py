@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from sfumato.attacks.base import Attack, RunView
+from sfumato.attacks.base import Attack
 from sfumato.attacks.guesses import LatentGuess
 from sfumato.attacks.own_latents import own_latents
 from sfumato.attacks.picture.conditional_mean import filled_in
@@ -17,6 +17,7 @@ from sfumato.attacks.picture.sizes import latent_size
 from sfumato.attacks.seen.catalog import reader_of
 from sfumato.attacks.seen.keeping import bears_on
 from sfumato.attacks.seen.steps import SeenStep, by_step, chosen
+from sfumato.attacks.view import RunView
 from sfumato.errors import LacksInput
 from sfumato.models.sampling import guided
 from sfumato.protocols.base import setting

@@ -21,7 +21,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from sfumato.attacks.base import Attack, RunView
+from sfumato.attacks.base import Attack
 from sfumato.attacks.draws import generator_for
 from sfumato.attacks.guesses import LatentGuess
 from sfumato.attacks.learned.lessons import MID_LAYER
@@ -33,6 +33,7 @@ from sfumato.attacks.seen.base import Half
 from sfumato.attacks.seen.catalog import reader_of
 from sfumato.attacks.seen.keeping import bears_on
 from sfumato.attacks.seen.steps import SeenStep, by_step
+from sfumato.attacks.view import RunView
 from sfumato.models.denoiser import Conditioning, predict
 from sfumato.protocols.base import setting
 from sfumato.tensors import FeatureMap, Latent

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 import torch
 
-from sfumato.attacks.base import Attack, RunView
+from sfumato.attacks.base import Attack
 from sfumato.attacks.draws import generator_for
 from sfumato.attacks.guesses import LatentGuess
 from sfumato.attacks.picture.inpainting import inpainted
@@ -24,6 +24,7 @@ from sfumato.attacks.picture.own_model import OwnModel
 from sfumato.attacks.seen.catalog import reader_of
 from sfumato.attacks.seen.keeping import bears_on
 from sfumato.attacks.seen.steps import SeenStep, by_step, chosen
+from sfumato.attacks.view import RunView
 from sfumato.protocols.base import setting
 from sfumato.tensors import Latent
 

@@ -8,8 +8,8 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor
 
-from sfumato.attacks.base import RunView
 from sfumato.attacks.seen.steps import SeenStep
+from sfumato.attacks.view import RunView
 from sfumato.errors import Unsupported
 from sfumato.models.folder import ModelFolder
 from sfumato.models.sampling import make_scheduler

@@ -2,10 +2,10 @@
 
 import torch
 
-from sfumato.attacks.base import RunView
 from sfumato.attacks.draws import generator_for
 from sfumato.attacks.own_latents import own_latents
 from sfumato.attacks.picture.sizes import latent_size
+from sfumato.attacks.view import RunView
 from sfumato.tensors import Latent
 
 

@@ -6,9 +6,9 @@ from functools import lru_cache, partial
 import torch
 from torch import nn
 
-from sfumato.attacks.base import RunView
 from sfumato.attacks.picture.levels import level_at
 from sfumato.attacks.seen.catalog import reader_of
+from sfumato.attacks.view import RunView
 from sfumato.errors import LacksInput
 from sfumato.models.conditioning import PromptEncoder
 from sfumato.models.denoiser import Conditioning, predict

@@ -1,6 +1,6 @@
 """Sizes that are known without a transcript."""
 
-from sfumato.attacks.base import RunView
+from sfumato.attacks.view import RunView
 
 
 def latent_size(view: RunView) -> tuple[int, int]:

@@ -11,9 +11,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from sfumato.attacks.base import Attack, RunView
+from sfumato.attacks.base import Attack
 from sfumato.attacks.guesses import ChoiceGuess, Secret
 from sfumato.attacks.text.rank_prompts import RankPrompts
+from sfumato.attacks.view import RunView
 from sfumato.errors import LacksInput
 from sfumato.protocols.base import setting
 

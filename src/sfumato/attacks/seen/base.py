@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from sfumato.attacks.base import RunView
+from sfumato.attacks.view import RunView
 from sfumato.errors import LacksInput
 from sfumato.tensors import FeatureMap, TokenEmbeddings
 

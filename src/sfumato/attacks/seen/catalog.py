@@ -1,12 +1,12 @@
 """The reader of each protocol's transcripts; a new protocol adds a line."""
 
-from sfumato.attacks.base import RunView
 from sfumato.attacks.seen.base import Reader
 from sfumato.attacks.seen.homomorphic import HomomorphicReader
 from sfumato.attacks.seen.layer_split import LayerSplitReader
 from sfumato.attacks.seen.plain import PlainReader
 from sfumato.attacks.seen.prompt_set import PromptSetReader
 from sfumato.attacks.seen.strip_split import StripSplitReader
+from sfumato.attacks.view import RunView
 from sfumato.errors import LacksInput
 
 READERS: dict[str, Reader] = {

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 from torch import Tensor
 
-from sfumato.attacks.base import RunView
 from sfumato.attacks.seen.base import SeenMap, Window
+from sfumato.attacks.view import RunView
 from sfumato.errors import LacksInput
 from sfumato.models.sampling import make_scheduler
 from sfumato.wire.transcript import Entry, Transcript

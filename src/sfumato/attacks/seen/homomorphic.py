@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
-from sfumato.attacks.base import RunView
 from sfumato.attacks.seen.base import Half, Reader, SeenMap, SeenText
 from sfumato.attacks.seen.entries import present, whole
 from sfumato.attacks.seen.whole_unet import conditioning_of, features_of, map_paths, predictions_of
+from sfumato.attacks.view import RunView
 from sfumato.models.loading import meta_unet
 from sfumato.protocols.homomorphic.messages import HybridLatent
 from sfumato.protocols.homomorphic.spec import Homomorphic

@@ -6,10 +6,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from sfumato.attacks.base import RunView
 from sfumato.attacks.seen.base import Reader, SeenMap, SeenText
 from sfumato.attacks.seen.entries import messages, present, timesteps
 from sfumato.attacks.seen.strip_layout import MAPS, StripLayout, layout_of
+from sfumato.attacks.view import RunView
 from sfumato.models.loading import load_unet
 from sfumato.protocols.layer_split.spec import (
     CrossAttentionStrip,

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from sfumato.attacks.base import RunView
 from sfumato.attacks.seen.base import Reader, SeenMap, SeenText
 from sfumato.attacks.seen.entries import present, whole
 from sfumato.attacks.seen.whole_unet import conditioning_of, features_of, map_paths
+from sfumato.attacks.view import RunView
 from sfumato.models.loading import meta_unet
 from sfumato.protocols.plain.spec import Noisy, Plain, Prediction
 from sfumato.protocols.readable import Condition

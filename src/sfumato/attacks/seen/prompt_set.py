@@ -5,9 +5,9 @@ from typing import Any, ClassVar
 
 import torch
 
-from sfumato.attacks.base import RunView
 from sfumato.attacks.seen.base import Reader, SeenMap
 from sfumato.attacks.seen.entries import present, whole
+from sfumato.attacks.view import RunView
 from sfumato.models.sampling import make_scheduler
 from sfumato.protocols.prompt_set.spec import CandidateLatents, Candidates, PromptSet
 

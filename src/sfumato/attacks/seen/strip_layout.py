@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from sfumato.attacks.base import RunView
 from sfumato.attacks.seen.base import Window
 from sfumato.attacks.seen.entries import messages, present
+from sfumato.attacks.view import RunView
 from sfumato.errors import LacksInput
 from sfumato.models.counting import unet_layers
 from sfumato.models.folder import ModelFolder

@@ -8,11 +8,11 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from sfumato.attacks.base import RunView
 from sfumato.attacks.seen.base import Half, Reader, SeenMap, SeenText, Window
 from sfumato.attacks.seen.entries import messages, present
 from sfumato.attacks.seen.tile_notes import map_window
 from sfumato.attacks.seen.tile_replay import TileReplay
+from sfumato.attacks.view import RunView
 from sfumato.models.layers import layers_of
 from sfumato.models.loading import load_unet, meta_unet
 from sfumato.protocols.strip_split.graph import route_of

@@ -6,9 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sfumato.attacks.base import RunView
 from sfumato.attacks.seen.base import SeenMap
 from sfumato.attacks.seen.entries import present, whole
+from sfumato.attacks.view import RunView
 from sfumato.errors import LacksInput
 from sfumato.models.denoiser import Conditioning, predict
 from sfumato.models.loading import load_unet

@@ -8,9 +8,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from sfumato.attacks.base import RunView
 from sfumato.attacks.seen.base import Half, SeenMap, assembled
 from sfumato.attacks.seen.catalog import reader_of
+from sfumato.attacks.view import RunView
 from sfumato.errors import LacksInput
 from sfumato.models.conditioning import PromptEncoder
 from sfumato.models.denoiser import Conditioning, predict

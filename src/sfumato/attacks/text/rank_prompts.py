@@ -11,10 +11,11 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from sfumato.attacks.base import Attack, RunView
+from sfumato.attacks.base import Attack
 from sfumato.attacks.guesses import ChoiceGuess, Secret
 from sfumato.attacks.seen.catalog import READERS, reader_of
 from sfumato.attacks.text.compared import TextModel, seen_steps
+from sfumato.attacks.view import RunView
 from sfumato.errors import LacksInput
 from sfumato.protocols.base import setting
 from sfumato.protocols.prompt_set.spec import PromptSet

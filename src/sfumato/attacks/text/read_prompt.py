@@ -11,13 +11,14 @@ from typing import Any, ClassVar
 
 import torch
 
-from sfumato.attacks.base import Attack, RunView
+from sfumato.attacks.base import Attack
 from sfumato.attacks.guesses import PromptGuess, Secret
 from sfumato.attacks.own_prompts import most_alike, own_prompts
 from sfumato.attacks.seen.catalog import READERS, reader_of
 from sfumato.attacks.text.prefix_encoder import PrefixEncoder
 from sfumato.attacks.text.token_search import Found, TokenSearch
 from sfumato.attacks.text.told_text import prompt_embeds
+from sfumato.attacks.view import RunView
 from sfumato.errors import LacksInput
 from sfumato.protocols.base import setting
 from sfumato.tensors import TokenEmbeddings

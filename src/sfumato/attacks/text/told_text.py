@@ -11,9 +11,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sfumato.attacks.base import RunView
 from sfumato.attacks.seen.base import Half
 from sfumato.attacks.seen.catalog import reader_of
+from sfumato.attacks.view import RunView
 from sfumato.errors import LacksInput
 from sfumato.models.folder import ModelFolder
 from sfumato.models.loading import load_unet
