@@ -23,7 +23,9 @@ from sfumato.models.folder import ModelFolder
 from sfumato.protocols.homomorphic.spec import Homomorphic
 from sfumato.protocols.layer_split.spec import LayerSplit
 from sfumato.protocols.plain.spec import Plain
+from sfumato.transport.recording import Recording
 from sfumato.wire.selection import keep_all, keep_none
+from sfumato.wire.transcript import Direction, Entry, Transcript
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,6 +120,23 @@ def test_noise_keeps_shapes_and_nothing_else(portraits):
                     assert tensor.shape == was.shape
                     assert tensor.dtype == was.dtype
                     assert not torch.equal(tensor, was)
+
+
+def test_texts_become_letters():
+    entry = Entry(
+        direction=Direction.TO_CLOUD,
+        seconds=0.0,
+        size_bytes=9,
+        kind="Candidates",
+        values={"prompts": ["an old man", "a woman"], "scheduler": "ddim", "steps": [1, 2]},
+        tensors={},
+    )
+    told = Recording(meta={}, transcripts={"cloud-1": Transcript(entries=(entry,), is_truncated=False)})
+    (noisy,) = noise_instead(told).transcripts["cloud-1"].entries
+    assert [len(text) for text in noisy.values["prompts"]] == [10, 7]
+    assert "an old man" not in noisy.values["prompts"]
+    assert noisy.values["scheduler"] == "ddim"
+    assert noisy.values["steps"] == [1, 2]
 
 
 def test_people_are_numbered():
