@@ -228,7 +228,7 @@ def test_a_choice_that_there_is_not_is_refused():
     method = WhiteBox()
     # Run-time type checks, which only tests have, would refuse it first.
     object.__setattr__(method, "feature_norm", "median")
-    with pytest.raises(ValueError, match="feature_norm must be one of sum, mean, got 'median'"):
+    with pytest.raises(ValueError, match="feature_norm must be one of sum, mean, relative, got 'median'"):
         method.__post_init__()
 
 
