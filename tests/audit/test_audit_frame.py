@@ -1,18 +1,21 @@
 """An audit from runs to lines: on a run in the clear it finds the picture, on noise it finds nothing."""
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
 import pytest
 import torch
 
 from sfumato.attacks.base import Attack
-from sfumato.attacks.guesses import LatentGuess
+from sfumato.attacks.guesses import AttributeGuess, LatentGuess
 from sfumato.attacks.seen.catalog import reader_of
 from sfumato.attacks.view import RunView
+from sfumato.audit.judging import Known, judge
 from sfumato.audit.leakage import Verdict
-from sfumato.audit.made_runs import RunMaker, people
+from sfumato.audit.made_runs import RunMaker, Truth, people
 from sfumato.audit.noise import noise_instead
 from sfumato.audit.plan import Plan, coalitions, plan_of, setting_name
 from sfumato.audit.running import Runs, pieces, run_piece
@@ -20,6 +23,7 @@ from sfumato.audit.store import Store
 from sfumato.audit.tables import lines
 from sfumato.errors import LacksInput
 from sfumato.models.folder import ModelFolder
+from sfumato.portraits import VALUES
 from sfumato.protocols.homomorphic.spec import Homomorphic
 from sfumato.protocols.layer_split.spec import LayerSplit
 from sfumato.protocols.plain.spec import Plain
@@ -68,7 +72,7 @@ def test_a_run_in_the_clear_leaks_the_picture(audited):
 def test_what_a_protocol_does_not_show_is_said(audited):
     lacks = Store.of(audited[1]).lacks.read()
     assert set(lacks["setting"]) == {setting_name(Homomorphic())}
-    assert all("transcripts of homomorphic" in reason or "not shown" in reason for reason in lacks["reason"])
+    assert all("not shown latents" in reason for reason in lacks["reason"])
 
 
 def test_a_second_run_has_nothing_to_do(audited, portraits):
@@ -137,6 +141,37 @@ def test_texts_become_letters():
     assert "an old man" not in noisy.values["prompts"]
     assert noisy.values["scheduler"] == "ddim"
     assert noisy.values["steps"] == [1, 2]
+
+
+def test_places_become_other_places_in_order():
+    places = torch.tensor([3, 17, 40, 999])
+    entry = Entry(
+        direction=Direction.TO_CLOUD, seconds=0, size_bytes=9, kind="HybridLatent", values={}, tensors={"at": places}
+    )
+    told = Recording(meta={}, transcripts={"cloud-1": Transcript(entries=(entry,), is_truncated=False)})
+    found = noise_instead(told).transcripts["cloud-1"].entries[0].tensors["at"]
+    assert bool((found.diff() > 0).all())
+    assert found.shape == places.shape
+    assert not torch.equal(found, places)
+
+
+def test_attributes_that_a_prompt_does_not_name_are_not_judged(portraits):
+    truth = Truth(
+        prompts=("an old man",),
+        attributes=({"gender": "man", "age": "old"},),
+        latents=torch.zeros(1, 4, 32, 32),
+        pictures=np.zeros((1, 128, 128, 3), dtype=np.uint8),
+    )
+    rows = {name: np.eye(len(values))[:1] for name, values in VALUES.items()}
+    known = Known(truth=truth, model=portraits, candidates=None, outside=None)
+    found = judge(AttributeGuess(probabilities=rows, finding=""), known)
+    assert {name: float(values[0]) for name, values in found.items()} == {
+        "gender": float(VALUES["gender"][0] == "man"),
+        "age": float(VALUES["age"][0] == "old"),
+        "all attributes": 0.0,
+    }
+    unnamed = dataclasses.replace(known, truth=dataclasses.replace(truth, attributes=({},)))
+    assert judge(AttributeGuess(probabilities=rows, finding=""), unnamed) == {}
 
 
 def test_people_are_numbered():

@@ -27,9 +27,9 @@ _SAME = 0.999
 class SeedSearch(Attack):
     """Makes the noise of one seed after another until its rows are those that were seen.
 
-    Run by: attacker. About 30 microseconds a seed and core for a latent of 4 x 32 x 32, so that all 2^32 take some 36
-    core hours, and less for whoever reads the first numbers only. Noise that came from the operating system is never
-    found.
+    Its work grows with the number of seeds. Noise that came from the operating system is never found.
+
+    Run by: attacker.
     """
 
     name: ClassVar[str] = "seed-search"

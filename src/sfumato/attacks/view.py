@@ -153,12 +153,13 @@ class Rehearsal(ABC):
     """Runs the protocol under attack with the public model, on prompts that the attacker draws."""
 
     @abstractmethod
-    def runs(self, num_pictures: int, keeps: Keeps) -> Iterator[Rehearsed]:
+    def runs(self, num_pictures: int, keeps: Keeps, *, same_messages: bool = False) -> Iterator[Rehearsed]:
         """Makes runs of several pictures each, the same ones at every call.
 
         Args:
             num_pictures: in all.
             keeps: which messages' tensors are wanted; the others would fill the memory.
+            same_messages: every run has the messages of the run under attack, for attacks that read their sizes.
         """
 
     @property

@@ -23,7 +23,7 @@ from sfumato.audit.noise import noise_instead
 from sfumato.audit.plan import Trial, setting_name
 from sfumato.audit.rows import LackRow, PanelRow, SecretRow
 from sfumato.audit.store import Store
-from sfumato.errors import LacksInput
+from sfumato.errors import LacksInput, WireError
 from sfumato.experiments.picturing import current_commit
 from sfumato.experiments.rows import as_png
 from sfumato.protocols.base import Spec
@@ -109,13 +109,23 @@ class Attempt:
             outside=outside_pixels(self._view),
         )
         scored, before = judge(guess, known), judge(prior, known)
+        if not scored:
+            store.lacks.add([self._lack("nothing that this attack guesses is known of these runs")])
+            return
         if pictures_of(prior, known.model) is not None:
             before = stricter(before, known)
-        on_noise = None if self._noise is None else judge(self._trial.attack.run(self._noise), known)
+        on_noise = None if self._noise is None else self._on_noise(self._noise, known, before)
         store.rows.add(list(self._rows(guess, scored, before, on_noise, seconds)))
         pictures, guessed = pictures_of(guess, known.model), pictures_of(prior, known.model)
         if pictures is not None and guessed is not None and self._subject.first == 0:
             store.panels.add(list(self._panels(pictures, guessed)))
+
+    def _on_noise(self, noise: RunView, known: Known, before: Scores) -> Scores:
+        """Scores of the same attack on noise; those without a transcript where it cannot be read at all."""
+        try:
+            return judge(self._trial.attack.run(noise), known)
+        except (LacksInput, WireError):
+            return before
 
     def _rows(
         self, guess: Guess, scored: Scores, before: Scores, on_noise: Scores | None, seconds: float

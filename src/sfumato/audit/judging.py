@@ -60,7 +60,8 @@ def judge(guess: Guess, known: Known) -> Scores:
 
     Pictures: ``psnr`` in dB, the same of what lies outside the clouds' cells (``psnr outside``), and the share of
     ``attributes`` that the bundled encoder reads alike in both. Prompts: ``exact``, and the share of ``tokens`` that
-    are right in their place. Attributes: whether each is right, and their share. Choices and seeds: whether right.
+    are right in their place. Attributes that are known of everybody: whether each is right, and their share; nothing
+    where none is known. Choices and seeds: whether right.
 
     Raises:
         ValueError: a guess of another number of secrets.
@@ -122,8 +123,9 @@ def _attributes(probabilities: Mapping[str, NDArray[np.float64]], truth: Truth) 
             dtype=np.float64,
         )
         for name, rows in probabilities.items()
+        if all(name in person for person in truth.attributes)
     }
-    return {**right, "all attributes": np.stack(list(right.values())).mean(0)}
+    return {**right, "all attributes": np.stack(list(right.values())).mean(0)} if right else {}
 
 
 def _choices(guess: ChoiceGuess, known: Known) -> Scores:

@@ -169,11 +169,12 @@ class OwnRuns(Rehearsal):
         """Names what was rehearsed."""
         return f"{self.maker.name}-{'-'.join(map(str, self.clouds))}"
 
-    def runs(self, num_pictures: int, keeps: Keeps) -> Iterator[Rehearsed]:
-        """Makes the first batch by the protocol itself, and the others in the clear where that gives the same numbers:
-        they are made once for all settings.
+    def runs(self, num_pictures: int, keeps: Keeps, *, same_messages: bool = False) -> Iterator[Rehearsed]:
+        """Makes the first batch by the protocol itself, and the others in the clear where that gives the same numbers.
+
+        Those in the clear are made once for all settings; with ``same_messages`` there are none.
         """
-        maker, clear = self.maker, self.maker.in_the_clear
+        maker, clear = self.maker, None if same_messages else self.maker.in_the_clear
         own = num_pictures if clear is None else min(num_pictures, maker.batch_size)
         for recording, truth in maker.rehearsals(own, keeps):
             yield _rehearsed(recording, truth, maker, self.clouds)

@@ -13,9 +13,10 @@ from sfumato.wire.transcript import Entry, Transcript
 
 
 def noise_instead(recording: Recording, seed: int = 0) -> Recording:
-    """Replaces floating-point numbers by Gaussian ones of each tensor's mean and deviation, integers by a shuffle.
+    """Keeps the sizes and times of a run, and nothing of what it said.
 
-    Texts become letters of the same length. Sizes, times and other plain fields stay.
+    Floating-point numbers become Gaussian ones of each tensor's mean and deviation, integers that grow from one to the
+    next (places) other places, other integers a shuffle, and texts letters.
 
     Args:
         recording: with the tensors that the attack reads.
@@ -23,25 +24,11 @@ def noise_instead(recording: Recording, seed: int = 0) -> Recording:
     """
     generator = seeded_generator(seed)
 
-    def noise(tensor: Tensor | None) -> Tensor | None:
-        if tensor is None or not tensor.numel():
-            return tensor
-        if not tensor.is_floating_point():
-            return tensor.flatten()[torch.randperm(tensor.numel(), generator=generator)].view_as(tensor)
-        values = tensor.double()
-        drawn = torch.randn(tensor.shape, generator=generator, dtype=torch.float64)
-        return (drawn * values.std(correction=0) + values.mean()).to(tensor.dtype)
-
-    def letters(value: Any) -> Any:
-        if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
-            return value
-        return ["".join(ascii_lowercase[i] for i in torch.randint(26, (len(t),), generator=generator)) for t in value]
-
     def of(entry: Entry) -> Entry:
         return replace(
             entry,
-            values={name: letters(value) for name, value in entry.values.items()},
-            tensors={name: noise(tensor) for name, tensor in entry.tensors.items()},
+            values={name: _letters(value, generator) for name, value in entry.values.items()},
+            tensors={name: _noise(tensor, generator) for name, tensor in entry.tensors.items()},
         )
 
     transcripts = {
@@ -49,3 +36,25 @@ def noise_instead(recording: Recording, seed: int = 0) -> Recording:
         for name, told in recording.transcripts.items()
     }
     return Recording(meta=recording.meta, transcripts=transcripts)
+
+
+def _noise(tensor: Tensor | None, generator: torch.Generator) -> Tensor | None:
+    if tensor is None or not tensor.numel():
+        return tensor
+    if tensor.is_floating_point():
+        values = tensor.double()
+        drawn = torch.randn(tensor.shape, generator=generator, dtype=torch.float64)
+        return (drawn * values.std(correction=0) + values.mean()).to(tensor.dtype)
+    flat = tensor.flatten()
+    if bool((flat.long().diff() > 0).all()):
+        found = torch.randperm(int(flat[-1]) + 1, generator=generator)[: len(flat)].sort().values.to(tensor.dtype)
+    else:
+        found = flat[torch.randperm(len(flat), generator=generator)]
+    return found.view_as(tensor)
+
+
+def _letters(value: Any, generator: torch.Generator) -> Any:
+    if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
+        return value
+    drawn = (torch.randint(len(ascii_lowercase), (len(text),), generator=generator) for text in value)
+    return ["".join(ascii_lowercase[place] for place in places) for places in drawn]

@@ -30,7 +30,7 @@ class Idle(Rehearsal):
 
     name: str = ""
 
-    def runs(self, num_pictures, keeps):
+    def runs(self, num_pictures, keeps, *, same_messages=False):
         raise AssertionError("nothing is rehearsed again")
 
 

@@ -42,7 +42,7 @@ class Planted(Rehearsal):
     def name(self):
         return f"planted {self.amount}"
 
-    def runs(self, num_pictures, keeps):
+    def runs(self, num_pictures, keeps, *, same_messages=False):
         for person in people(num_pictures, 1):
             yield Rehearsed(
                 view=padded(self.seen, person, self.amount),

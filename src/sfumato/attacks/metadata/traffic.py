@@ -80,8 +80,7 @@ class Traffic(Attack):
         return PromptSet(server_steps="1-1-1")
 
     def _own(self, view: RunView) -> list[Rehearsed]:
-        """Of the protocol itself: runs in the clear, which tell the same numbers, have other sizes."""
-        return [each for each in _rehearsed(view.known_rehearsal(), self.runs) if each.view.spec == view.spec]
+        return _rehearsed(view.known_rehearsal(), self.runs)
 
     def _told(self, view: RunView, own: list[Rehearsed]) -> tuple[Tensor, list[str]]:
         """Numbers of its own runs that the run under attack has too; one row a picture."""
@@ -98,7 +97,7 @@ _KEPT: dict[tuple[str, int], list[Rehearsed]] = {}
 def _rehearsed(rehearsal: Rehearsal, runs: int) -> list[Rehearsed]:
     key = rehearsal.name, runs
     if key not in _KEPT:
-        _KEPT[key] = list(rehearsal.runs(runs, keep_none))
+        _KEPT[key] = list(rehearsal.runs(runs, keep_none, same_messages=True))
     return _KEPT[key]
 
 

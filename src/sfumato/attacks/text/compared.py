@@ -25,7 +25,7 @@ _TOGETHER = 32
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class SeenStep:
+class ComparedStep:
     """One step, as a coalition saw it."""
 
     timestep: float
@@ -39,7 +39,7 @@ class SeenStep:
     """The prediction is the prompt's less the negative prompt's."""
 
 
-def seen_steps(view: RunView, number: int) -> list[SeenStep]:
+def compared_steps(view: RunView, number: int) -> list[ComparedStep]:
     """The first steps of a run.
 
     Raises:
@@ -53,7 +53,7 @@ def seen_steps(view: RunView, number: int) -> list[SeenStep]:
     return [_step([e for e in latents if e.step == step], [e for e in predictions if e.step == step]) for step in steps]
 
 
-def _step(latents: Sequence[SeenMap], predictions: Sequence[SeenMap]) -> SeenStep:
+def _step(latents: Sequence[SeenMap], predictions: Sequence[SeenMap]) -> ComparedStep:
     if math.isnan(latents[0].timestep):
         raise LacksInput("this attack needs the run's steps and scheduler: say them with the recording")
     if predictions[0].half is Half.NEGATIVE:
@@ -66,7 +66,7 @@ def _step(latents: Sequence[SeenMap], predictions: Sequence[SeenMap]) -> SeenSte
     if has_halves:
         negative, positive = told.chunk(2)
         told = positive - negative if is_difference else positive
-    return SeenStep(
+    return ComparedStep(
         timestep=latents[0].timestep,
         latents=values,
         known=known,
@@ -103,7 +103,7 @@ class TextModel:
         ]
         return torch.cat(found)
 
-    def filled(self, step: SeenStep, fill: int) -> Latent:
+    def filled(self, step: ComparedStep, fill: int) -> Latent:
         """Latents whose unseen part is noise of the step's level, the same for all pictures."""
         if bool(step.known.all()):
             return step.latents
@@ -111,7 +111,9 @@ class TextModel:
         level = (1 - self._schedule[round(step.timestep)]).sqrt()
         return torch.where(step.known, step.latents, level * noise)
 
-    def errors(self, step: SeenStep, texts: Sequence[Sequence[str]], fill: int) -> Float[Tensor, "picture candidate"]:
+    def errors(
+        self, step: ComparedStep, texts: Sequence[Sequence[str]], fill: int
+    ) -> Float[Tensor, "picture candidate"]:
         """Squared error of the prediction under each candidate, relative to what was seen."""
         latents, number = self.filled(step, fill), len(texts[0])
         under = self.predictions(

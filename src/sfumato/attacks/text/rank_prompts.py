@@ -14,7 +14,7 @@ import torch
 from sfumato.attacks.base import Attack
 from sfumato.attacks.guesses import ChoiceGuess, Secret
 from sfumato.attacks.seen.catalog import READERS, reader_of
-from sfumato.attacks.text.compared import TextModel, seen_steps
+from sfumato.attacks.text.compared import TextModel, compared_steps
 from sfumato.attacks.view import RunView
 from sfumato.errors import LacksInput
 from sfumato.protocols.base import setting
@@ -54,7 +54,7 @@ class RankPrompts(Attack):
         if isinstance(view.spec, PromptSet):
             return _in_the_set(view)
         texts = _texts(view)
-        steps = seen_steps(view, self.steps)
+        steps = compared_steps(view, self.steps)
         size = (view.known_settings().height, view.known_settings().width)
         model = TextModel(view.model, [text for each in texts for text in each], size)
         fills = range(1 if all(bool(step.known.all()) for step in steps) else self.fills)
