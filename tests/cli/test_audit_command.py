@@ -41,6 +41,16 @@ def test_audits_runs_that_were_recorded(tmp_path, sfumato, local_clouds):
     assert all(line["row"]["num_secrets"] == 2 and line["verdict"] == "leaks" for line in found.values())
 
 
+def test_one_recorded_run_with_a_prompt_that_says_little(tmp_path, sfumato, local_clouds):
+    run, secrets = tmp_path / "run", tmp_path / "s.safetensors"
+    files = ["--record", run, "--secrets", secrets, "--out", tmp_path / "p.png"]
+    assert sfumato("generate", "a smiling woman", "--protocol", "plain", "--steps", 2, *files)[0] == 0
+    attacks = ["--attack", "traffic runs=2", "--samples", 2, "--batch-size", 2, "--steps", 2]
+    code, told, err = sfumato("audit", run, "--secrets", secrets, "--out", tmp_path / "audit", *attacks)
+    assert code == 0, err
+    assert "a single secret says nothing of the next one" in " ".join(told.split())
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [

@@ -40,6 +40,7 @@ def summary_table(out: Path) -> Table:
                 table.add_row(name, *_words(column, cell, row.size))
                 name = ""
                 told.add(column.secret)
+    table.caption, table.caption_justify = escape("\n".join(findings.warnings)) or None, "left"
     return table
 
 
